@@ -380,8 +380,8 @@ fn along(network: &Network, edge: &Edge, metres: f64) -> Option<LatLon> {
     for (a, b) in shape.clone().zip(shape.clone().skip(1)) {
         let span_m = a.distance_m(&b);
         if left_m <= span_m && span_m > 0.0 {
-            let share = left_m / span_m;
-            return Some(LatLon { lat: a.lat + (b.lat - a.lat) * share, lon: a.lon + (b.lon - a.lon) * share });
+            let part = left_m / span_m;
+            return Some(LatLon { lat: a.lat + (b.lat - a.lat) * part, lon: a.lon + (b.lon - a.lon) * part });
         }
         left_m -= span_m;
     }

@@ -348,6 +348,7 @@ proptest! {
     #[test]
     fn the_hierarchy_finds_what_plain_dijkstra_finds(from in road_point(), to in road_point(), speed in any_speed()) {
         let map = built_in();
+        let eta = map.eta(from, to, speed).expect("a route");
         let (network, snapper) = map.parts();
         let (start, end) = (snapper.snap(network, from).expect("snaps"), snapper.snap(network, to).expect("snaps"));
         let same_edge = matches!((start.place, end.place),
@@ -355,13 +356,27 @@ proptest! {
         prop_assume!(!same_edge);
         let best = dijkstra(network, speed, &ends(network, &start, speed, true));
         let plain = ends(network, &end, speed, false).iter().map(|(vertex, ms)| best[*vertex as usize] + ms).min();
-        let eta = map.eta(from, to, speed).expect("a route");
         prop_assert_eq!(Some((eta.duration_s * 1_000.0).round() as u64), plain);
-        let route = map.route(from, to, speed).expect("a route");
-        prop_assert!((route.duration_s - eta.duration_s).abs() < 1e-6);
-        prop_assert!((route.distance_m - eta.distance_m).abs() < 0.5);
+    }
+
+    #[test]
+    fn a_route_takes_the_time_and_length_that_its_eta_says(
+        u in share(), v in share(), w in share(), near in any::<bool>(), elsewhere in share(), speed in any_speed(),
+    ) {
+        let map = built_in();
+        // Half of the pairs lie on one road.
+        let (from, to) = (map.random_road_point(u, v), map.random_road_point(if near { u } else { elsewhere }, w));
+        let (route, eta) = (map.route(from, to, speed).expect("a route"), map.eta(from, to, speed).expect("a route"));
+        prop_assert_eq!(route.duration_s, eta.duration_s);
+        prop_assert!((route.distance_m - eta.distance_m).abs() < 0.01, "{} and {}", route.distance_m, eta.distance_m);
         prop_assert_eq!(route.geometry.len(), route.times_s.len());
         prop_assert!(route.times_s.is_sorted());
+        prop_assert_eq!(route.position_at(0.0), route.geometry[0]);
+        prop_assert!(route.position_at(eta.duration_s).distance_m(&to) < 1.5);
+        for second in 0..100 {
+            let pair = [f64::from(second), f64::from(second) + 1.0].map(|elapsed_s| route.position_at(elapsed_s));
+            prop_assert!(pair[0].distance_m(&pair[1]) < 130.0 / 3.6 + 0.1, "no jump from {:?} to {:?}", pair[0], pair[1]);
+        }
     }
 
     #[test]

@@ -266,3 +266,169 @@ pub fn deps_at(store: Arc<dyn Store>, start: Timestamp) -> Deps {
     let keeper = Keeper::new(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&ids), "test", true);
     Deps { store, exchange, clock, ids, keeper }
 }
+
+/// The suite that every implementation of [`Store`] passes. `store` must be empty.
+///
+/// # Panics
+/// When the store does not keep the port's promises.
+pub mod store_suite {
+    use super::{Arc, Commit, CommitError, Expected, InboxMark, SavedAnswer, Store, StreamName, TEST_START, Uuid};
+    use crate::store::{Append, DocumentWrite, NewEvent};
+    use shers_contract::{
+        DomainEvent, IncidentId,
+        api::Answer,
+        incident::{Acknowledged, IncidentEvent},
+    };
+
+    /// An event that says `text`.
+    #[must_use]
+    pub fn event(text: &str, incident: Option<&IncidentId>) -> NewEvent {
+        let event = IncidentEvent::Acknowledged(Acknowledged { by: text.to_owned() });
+        NewEvent {
+            id: shers_contract::derived_uuid(&["suite", text]),
+            kind: event.kind(),
+            v: 1,
+            at: TEST_START,
+            correlation_id: incident.cloned(),
+            causation_id: Some(Uuid::from_u128(1)),
+            traceparent: shers_contract::Traceparent::parse("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+            exercise: true,
+            data: event.to_data(),
+        }
+    }
+
+    /// An append to `stream`.
+    #[must_use]
+    pub fn append(stream: &str, expected: Expected, texts: &[&str], open: bool) -> Commit {
+        let (category, id) = stream.split_once('/').unwrap_or((stream, ""));
+        let events = texts.iter().map(|text| event(text, None)).collect();
+        let append = Append { stream: StreamName::new(category, id), expected, events, open };
+        Commit { appends: vec![append], ..Commit::default() }
+    }
+
+    /// Runs the whole suite.
+    pub async fn run(store: Arc<dyn Store>) {
+        versions(&store).await;
+        inbox(&store).await;
+        all_or_nothing(&store).await;
+        open_streams(&store).await;
+        reading(&store).await;
+        documents(&store).await;
+        answers(&store).await;
+        concurrent(&store).await;
+    }
+
+    async fn versions(store: &Arc<dyn Store>) {
+        let done = store.commit(append("t/a", Expected::Version(0), &["1", "2"], true)).await.expect("first");
+        assert_eq!(done.versions, [2]);
+        let stale = store.commit(append("t/a", Expected::Version(1), &["x"], true)).await;
+        assert!(matches!(stale, Err(CommitError::Conflict { expected: 1, actual: 2, .. })), "{stale:?}");
+        let any = store.commit(append("t/a", Expected::Any, &["3"], true)).await.expect("any");
+        assert_eq!(any.versions, [3]);
+        let read = store.read_stream(&StreamName::new("t", "a"), 1).await.expect("read");
+        assert_eq!(read.iter().map(|r| r.envelope.version).collect::<Vec<_>>(), [2, 3]);
+        let first = &read[0].envelope;
+        let want = event("2", None);
+        assert_eq!((first.id, first.kind, first.at, first.v), (want.id, want.kind, want.at, 1));
+        assert_eq!((first.causation_id, first.traceparent), (want.causation_id, want.traceparent));
+        assert_eq!((first.data.get(), first.exercise), (want.data.get(), true));
+    }
+
+    async fn inbox(store: &Arc<dyn Store>) {
+        let mark = InboxMark { consumer: "suite", message_id: Uuid::from_u128(7) };
+        let marked = |stream: &str| Commit { inbox: vec![mark.clone()], ..append(stream, Expected::Version(0), &["m"], true) };
+        store.commit(marked("t/marked")).await.expect("first");
+        let again = store.commit(marked("t/other")).await;
+        assert!(matches!(again, Err(CommitError::Repeated { consumer: "suite", .. })), "{again:?}");
+        assert!(store.read_stream(&StreamName::new("t", "other"), 0).await.expect("read").is_empty());
+    }
+
+    async fn all_or_nothing(store: &Arc<dyn Store>) {
+        let mut two = append("t/two", Expected::Version(0), &["x"], true);
+        two.appends.extend(append("t/a", Expected::Version(99), &["x"], true).appends);
+        two.documents.push(document("two", 0, Some("{}")));
+        assert!(store.commit(two).await.is_err());
+        assert!(store.read_stream(&StreamName::new("t", "two"), 0).await.expect("read").is_empty());
+        assert_eq!(store.document("suite", "two").await.expect("read"), None);
+    }
+
+    async fn open_streams(store: &Arc<dyn Store>) {
+        store.commit(append("o/1", Expected::Version(0), &["o1"], true)).await.expect("open");
+        store.commit(append("o/2", Expected::Version(0), &["o2"], true)).await.expect("open");
+        store.commit(append("o/1", Expected::Version(1), &["o3"], true)).await.expect("open");
+        store.commit(append("o/2", Expected::Version(1), &["o4"], false)).await.expect("closed");
+        let open = store.read_open("o").await.expect("read");
+        let seen: Vec<_> = open.iter().map(|r| (r.envelope.stream.as_str().to_owned(), r.envelope.version)).collect();
+        assert_eq!(seen, [("o/1".to_owned(), 1), ("o/1".to_owned(), 2)]);
+    }
+
+    async fn reading(store: &Arc<dyn Store>) {
+        let incident = IncidentId::new("inc-1").expect("id");
+        let before = *store.head().borrow();
+        let mut commit = append("r/1", Expected::Version(0), &[], true);
+        commit.appends[0].events = vec![event("c1", Some(&incident)), event("c2", None)];
+        let done = store.commit(commit).await.expect("written");
+        assert_eq!(*store.head().borrow(), done.last_position);
+        let after = store.read_after(before, 10).await.expect("read");
+        assert_eq!(after.len(), 2);
+        assert!(after.windows(2).all(|w| w[0].position < w[1].position));
+        let of = store.read_incident(&incident, 0, 10).await.expect("read");
+        assert_eq!(of.iter().map(|r| r.position).collect::<Vec<_>>(), [after[0].position]);
+        assert_eq!(of[0].envelope.correlation_id, Some(incident));
+        let back = store.read_back("r", u64::MAX >> 1, 1).await.expect("read");
+        assert_eq!(back[0].position, done.last_position);
+        let cursor = Commit { cursors: vec![("suite".to_owned(), 5)], ..Commit::default() };
+        store.commit(cursor).await.expect("cursor");
+        assert_eq!((store.cursor("suite").await.expect("read"), store.cursor("none").await.expect("read")), (5, 0));
+    }
+
+    fn document(id: &str, rank: i64, doc: Option<&str>) -> DocumentWrite {
+        let tag = if rank % 2 == 0 { "even" } else { "odd" };
+        DocumentWrite { collection: "suite", id: id.to_owned(), tag: tag.to_owned(), rank, doc: doc.map(str::to_owned) }
+    }
+
+    async fn documents(store: &Arc<dyn Store>) {
+        let all = (0..5).map(|n| document(&format!("d{n}"), n, Some("{}"))).collect();
+        store.commit(Commit { documents: all, ..Commit::default() }).await.expect("written");
+        let changed = vec![document("d0", 9, Some("{\"x\":1}")), document("d4", 4, None)];
+        store.commit(Commit { documents: changed, ..Commit::default() }).await.expect("written");
+        let ids = |found: Vec<crate::store::Document>| found.into_iter().map(|d| d.id).collect::<Vec<_>>();
+        assert_eq!(ids(store.documents("suite", &[], None, 10).await.expect("read")), ["d1", "d2", "d3", "d0"]);
+        assert_eq!(ids(store.documents("suite", &["even".to_owned()], None, 10).await.expect("read")), ["d2"]);
+        assert_eq!(ids(store.documents("suite", &[], Some((2, "d2".to_owned())), 1).await.expect("read")), ["d3"]);
+    }
+
+    async fn answers(store: &Arc<dyn Store>) {
+        let answer = SavedAnswer {
+            key: "k".to_owned(),
+            body_digest: "d".to_owned(),
+            at: TEST_START,
+            answer: Answer::ok(serde_json::json!({"n": 1})).with_status(201).at_version(3),
+        };
+        let commit = Commit { answer: Some(answer.clone()), ..Commit::default() };
+        store.commit(commit.clone()).await.expect("saved");
+        assert!(matches!(store.commit(commit).await, Err(CommitError::Answered)));
+        assert_eq!(store.answer("k").await.expect("read"), Some(answer));
+    }
+
+    /// Many writers of one stream: every version is given out once, and nobody's loss harms another.
+    async fn concurrent(store: &Arc<dyn Store>) {
+        let writes = (0..200).map(|n| {
+            let store = Arc::clone(store);
+            async move {
+                let stream = format!("c/{}", n % 10);
+                let expected = if n % 3 == 0 { Expected::Version(0) } else { Expected::Any };
+                store.commit(append(&stream, expected, &["e"], true)).await.is_ok()
+            }
+        });
+        let wrote = futures::future::join_all(writes).await.into_iter().filter(|ok| *ok).count();
+        let mut stored = 0;
+        for n in 0..10 {
+            let events = store.read_stream(&StreamName::new("c", n.to_string()), 0).await.expect("read");
+            let versions: Vec<u64> = events.iter().map(|r| r.envelope.version).collect();
+            assert_eq!(versions, (1..=versions.len() as u64).collect::<Vec<_>>());
+            stored += versions.len();
+        }
+        assert_eq!(stored, wrote);
+    }
+}

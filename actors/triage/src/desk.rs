@@ -130,7 +130,7 @@ impl Desk {
             Job::Sweep => {
                 let mut group = self.new_group();
                 self.sweep(&mut group);
-                let _ = done.send(self.finish(group).await);
+                let _ = done.send(self.finish(&mut group).await.alone());
             }
             Job::Message(message) => self.messages(message, done).await,
         }
@@ -155,19 +155,18 @@ impl Desk {
                 None => break,
             }
         }
-        let alone = messages.len() == 1;
-        match self.finish(group).await {
-            Err(Failure::Dead(_)) if !alone => {
-                // One of them was dealt with before: find out which, one by one.
+        match self.finish(&mut group).await {
+            Finished::Repeated if messages.len() > 1 => {
+                // Some message was dealt with before. Which one shows when each commits alone.
+                self.undo(&mut group);
                 for (message, done) in messages {
                     let _ = done.send(self.one(&message).await);
                 }
             }
-            outcome => {
-                let repeated = matches!(outcome, Err(Failure::Dead(_)));
+            finished => {
+                let whole = finished.alone();
                 for ((_, done), folded) in messages.into_iter().zip(outcomes) {
-                    let whole = if repeated { Ok(()) } else { outcome.clone() };
-                    let _ = done.send(folded.and(whole));
+                    let _ = done.send(folded.and_then(|()| whole.clone()));
                 }
             }
         }
@@ -176,10 +175,7 @@ impl Desk {
     async fn one(&self, message: &Recorded) -> Result<(), Failure> {
         let mut group = self.new_group();
         self.fold(&mut group, message)?;
-        match self.finish(group).await {
-            Err(Failure::Dead(_)) => Ok(()),
-            outcome => outcome,
-        }
+        self.finish(&mut group).await.alone()
     }
 
     fn next_message(&self) -> Option<(Recorded, oneshot::Sender<Result<(), Failure>>)> {
@@ -290,33 +286,155 @@ impl Desk {
         }
     }
 
-    /// Commits a group. A repeat comes back as `Dead`, anything passing as `Retry`; in both cases the
-    /// monitors are what they were, save for a repeat, whose effect is in the log: it stays.
-    async fn finish(&self, mut group: Group) -> Result<(), Failure> {
-        let commit = std::mem::take(&mut group.commit);
-        let messages = commit.inbox.len();
+    /// Commits what a group wants to store. When that fails everything it changed in memory is put back;
+    /// after a repeat that is for the caller to say.
+    async fn finish(&self, group: &mut Group) -> Finished {
+        let mut commit = std::mem::take(&mut group.commit);
         if commit.appends.is_empty() && commit.documents.is_empty() {
-            return Ok(());
+            return Finished::Stored;
         }
-        let commit = self.with_monitors(commit, &group);
+        self.add_monitors(&mut commit, &group.announced);
         match self.deps.store.commit(commit).await {
             Ok(_) => {
                 for (_, class) in &group.announced {
                     metrics::counter!("shers_triage_status_total", "class" => class_name(*class)).increment(1);
                 }
-                Ok(())
+                Finished::Stored
             }
-            Err(CommitError::Repeated { .. }) if messages == 1 && group.is_one_message() => {
-                Err(Failure::Dead("dealt with before".to_owned()))
-            }
-            Err(CommitError::Repeated { .. }) => {
-                self.undo(group);
-                Err(Failure::Dead("one of the group was dealt with before".to_owned()))
-            }
+            Err(CommitError::Repeated { .. }) => Finished::Repeated,
             Err(error) => {
                 self.undo(group);
-                Err(Failure::Retry(error.to_string()))
+                Finished::Failed(error.to_string())
             }
         }
+    }
+
+    /// Adds the monitors of those announced, as they are now.
+    fn add_monitors(&self, commit: &mut Commit, announced: &[(PatientId, Class)]) {
+        let state = self.state.borrow();
+        let mut ids: Vec<&PatientId> = announced.iter().map(|(id, _)| id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        for id in ids {
+            if let Some(entry) = state.monitors.get(id) {
+                commit.documents.push(monitor_document(id, &entry.monitor));
+            }
+        }
+    }
+
+    /// Puts back what a group changed in memory.
+    fn undo(&self, group: &mut Group) {
+        let state = &mut *self.state.borrow_mut();
+        for (id, before) in group.monitors_before.drain(..).rev() {
+            match before {
+                Some(entry) => state.monitors.insert(id, entry),
+                None => state.monitors.remove(&id),
+            };
+        }
+        for (id, before) in group.subjects_before.drain(..).rev() {
+            match before {
+                Some(subject) => state.subjects.insert(id, subject),
+                None => state.subjects.remove(&id),
+            };
+        }
+    }
+
+    /// Stores every monitor that changed, and then the position up to which they know everything: the
+    /// consumer's saved cursor, which never runs ahead of what is folded.
+    async fn snapshot(&self) -> Result<(), Failure> {
+        let retry = |error: &dyn std::fmt::Display| Failure::Retry(error.to_string());
+        let store = &self.deps.store;
+        let position = store.cursor(CONSUMER).await.map_err(|e| retry(&e))?;
+        let unsaved: Vec<(PatientId, Monitor)> = {
+            let mut state = self.state.borrow_mut();
+            let monitors = state.monitors.iter_mut();
+            monitors
+                .filter_map(|(id, e)| std::mem::take(&mut e.unsaved).then(|| (id.clone(), e.monitor)))
+                .collect()
+        };
+        if unsaved.is_empty() {
+            return Ok(());
+        }
+        for chunk in unsaved.chunks(self.settings.snapshot_chunk.max(1)) {
+            let documents = chunk.iter().map(|(id, monitor)| monitor_document(id, monitor)).collect();
+            let stored = store.commit(Commit { documents, ..Commit::default() }).await;
+            if let Err(error) = stored {
+                let mut state = self.state.borrow_mut();
+                for (id, _) in &unsaved {
+                    if let Some(entry) = state.monitors.get_mut(id) {
+                        entry.unsaved = true;
+                    }
+                }
+                tracing::warn!(%error, "storing the monitors; trying again at the next snapshot");
+                return Err(retry(&error));
+            }
+        }
+        let cursors = vec![(SNAPSHOT.to_owned(), position)];
+        store.commit(Commit { cursors, ..Commit::default() }).await.map(|_| ()).map_err(|e| retry(&e))
+    }
+}
+
+/// How a group's commit ended.
+enum Finished {
+    Stored,
+    Repeated,
+    Failed(String),
+}
+
+impl Finished {
+    /// For a message that was alone in its group: a repeat is in the log already, and so is its effect.
+    fn alone(self) -> Result<(), Failure> {
+        match self {
+            Self::Stored | Self::Repeated => Ok(()),
+            Self::Failed(why) => Err(Failure::Retry(why)),
+        }
+    }
+}
+
+struct OnDrop<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+fn monitor_document(id: &PatientId, monitor: &Monitor) -> DocumentWrite {
+    document(MONITORS, id, monitor.watch.class().map_or("new", class_name), monitor)
+}
+
+fn document(collection: &'static str, id: &PatientId, tag: &str, body: &impl serde::Serialize) -> DocumentWrite {
+    // Plain structs: writing them cannot fail.
+    let doc = serde_json::to_string(body).ok();
+    DocumentWrite { collection, id: id.to_string(), tag: tag.to_owned(), rank: 0, doc }
+}
+
+const fn class_name(class: Class) -> &'static str {
+    match class {
+        Class::Insufficient => "insufficient",
+        Class::Normal => "normal",
+        Class::Abnormal => "abnormal",
+        Class::Emergency => "emergency",
+    }
+}
+
+#[async_trait(?Send)]
+impl Consumer for Desk {
+    fn subscription(&self) -> Subscription {
+        let patterns = ["wearable.reading.recorded", "patient.*"].into_iter().filter_map(|p| Pattern::new(p).ok());
+        Subscription {
+            name: CONSUMER,
+            patterns: patterns.collect(),
+            live_only: false,
+            prefetch: self.settings.batch_messages.saturating_mul(2),
+        }
+    }
+    /// Every message is a lane of its own, so that all of a batch reach the desk's queue at once, in
+    /// their order; the queue keeps it.
+    fn order_key(&self, message: &Recorded) -> String {
+        message.envelope.id.to_string()
+    }
+    async fn handle(&self, message: &Recorded) -> Result<(), Failure> {
+        self.take(Job::Message(message.clone())).await
     }
 }

@@ -1,14 +1,20 @@
 /**
- * Reads the roads of the map as the server packs them: the magic `SHRD1`, then varints (LEB128). First the
- * number of lines; each line is its class, its number of points, and the points as zigzag differences of
- * latitude and longitude in units of 1e-6 degrees, running on from the last point of the line before.
+ * Reads the roads of the map as the server packs them: the magic `SHRD1`, then LEB128 varints. A starting
+ * point (latitude, longitude; zigzag, in units of 1e-5 degrees), the number of lines, and for each line its
+ * class (one byte), its number of points, and the points as zigzag differences that run on from the last
+ * point of the line before.
  *
  * @typedef {import('../types').RoadLine} RoadLine
  */
 import { worldX, worldY } from './geo.js';
 
 export const MAGIC = 'SHRD1';
-const UNIT = 1e-6;
+const UNIT = 1e-5;
+/**
+ * How a class is drawn, 0 broadest: motorway, trunk | primary | secondary | tertiary | unclassified,
+ * residential, living street | service, track.
+ */
+const RANK = [0, 0, 1, 2, 3, 4, 4, 4, 5, 5];
 
 /** Why the bytes are not a map. */
 export class MapError extends Error {}
@@ -21,6 +27,10 @@ class Reader {
   }
   get left() {
     return this.bytes.length - this.at;
+  }
+  byte() {
+    if (this.at >= this.bytes.length) throw new MapError('the map ends in the middle of a line');
+    return this.bytes[this.at++];
   }
   /** An unsigned varint below 2^53. */
   varint() {
@@ -43,18 +53,18 @@ class Reader {
 
 /**
  * @param {Uint8Array} bytes
- * @returns {RoadLine[]} most important roads last, so that they are drawn on top
+ * @returns {RoadLine[]} broadest roads last, so that they are drawn on top
  */
 export function decode(bytes) {
   if (new TextDecoder().decode(bytes.subarray(0, MAGIC.length)) !== MAGIC) throw new MapError('not a map of roads');
   const reader = new Reader(bytes, MAGIC.length);
+  let lat = reader.zigzag();
+  let lon = reader.zigzag();
   const count = reader.varint();
   /** @type {RoadLine[]} */
   const lines = [];
-  let lat = 0;
-  let lon = 0;
   for (let i = 0; i < count; i++) {
-    const rank = reader.varint();
+    const rank = RANK[reader.byte()] ?? 5;
     const n = reader.varint();
     if (n > reader.left) throw new MapError('a line in the map claims more points than there are bytes');
     const points = new Float64Array(2 * n);

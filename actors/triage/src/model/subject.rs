@@ -53,7 +53,7 @@ impl Subject {
 /// Completed years at `at`, in UTC.
 fn age_years(born: jiff::civil::Date, at: Timestamp) -> i16 {
     let Ok(instant) = jiff::Timestamp::from_millisecond(at.as_ms()) else { return i16::MAX };
-    let today = instant.to_zoned(jiff::tz::TimeZone::UTC).date();
+    let today = jiff::tz::Offset::UTC.to_datetime(instant).date();
     let birthday_passed = (today.month(), today.day()) >= (born.month(), born.day());
     today.year() - born.year() - i16::from(!birthday_passed)
 }

@@ -1,0 +1,70 @@
+//! The store suite on SQLite, and what only a real database can show.
+
+use shers_contract::envelope::StreamName;
+use shers_db::{OpenError, SqliteOptions, SqliteStore};
+use shers_runtime::{
+    Expected, Store,
+    testing::{TEST_START, store_suite},
+};
+use std::sync::Arc;
+
+fn open(directory: &tempfile::TempDir) -> Arc<SqliteStore> {
+    SqliteStore::open(directory.path(), &SqliteOptions::default()).expect("opened")
+}
+
+#[tokio::test]
+async fn the_sqlite_store_keeps_the_ports_promises() {
+    let directory = tempfile::tempdir().expect("a directory");
+    store_suite::run(open(&directory)).await;
+}
+
+#[tokio::test]
+async fn every_connection_syncs_fully_before_it_answers() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let synchronous = open(&directory).synchronous_of_all_connections().await.expect("asked");
+    assert!(synchronous.len() >= 4 && synchronous.iter().all(|level| *level == 2), "{synchronous:?}");
+}
+
+#[tokio::test]
+async fn a_second_process_on_the_same_directory_is_refused() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let _first = open(&directory);
+    let second = SqliteStore::open(directory.path(), &SqliteOptions::default());
+    assert!(matches!(second, Err(OpenError::InUse { .. })));
+}
+
+#[tokio::test]
+async fn what_was_committed_is_there_after_opening_again_and_positions_go_on() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (epoch, last) = {
+        let store = open(&directory);
+        let done = store.commit(store_suite::append("p/1", Expected::Version(0), &["a", "b"], true)).await.expect("ok");
+        (store.epoch(), done.last_position)
+    };
+    // The writer thread ends after the last sender; the lock goes with the store.
+    let store = open(&directory);
+    assert_eq!((store.epoch(), *store.head().borrow()), (epoch, last));
+    assert_eq!(store.read_after(0, 10).await.expect("read").len(), 2, "read from disk, not from memory");
+    let next = store.commit(store_suite::append("p/1", Expected::Version(2), &["c"], true)).await.expect("ok");
+    assert!(next.last_position > last);
+}
+
+#[tokio::test]
+async fn pruning_a_journal_keeps_other_streams_and_never_reuses_a_position() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = open(&directory);
+    store.commit(store_suite::append("kept/1", Expected::Any, &["k"], true)).await.expect("ok");
+    let last = store.commit(store_suite::append("readings/p00", Expected::Any, &["a", "b"], false)).await.expect("ok");
+    let (gone, _) = store.prune("readings", TEST_START.plus_ms(1)).await.expect("pruned");
+    assert_eq!(gone, 1, "the last event of the log stays");
+    assert_eq!(store.read_stream(&StreamName::new("kept", "1"), 0).await.expect("read").len(), 1);
+    let next = store.commit(store_suite::append("readings/p00", Expected::Any, &["c"], false)).await.expect("ok");
+    assert!(next.last_position > last.last_position);
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_is_named() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let error = SqliteStore::open(&file.path().join("below"), &SqliteOptions::default()).err().expect("refused");
+    assert!(error.to_string().contains("--data-dir"), "{error}");
+}

@@ -1,0 +1,51 @@
+/**
+ * The bill of an incident: PENDING → PAID or FAILED, with the steps of the saga.
+ */
+import { clock, money, ms, timeOfDay, words } from '../model/format.js';
+import { cx, html } from '../ui.js';
+import * as store from '../store.js';
+import { BillActions } from './boards.js';
+import { BillMark } from './marks.js';
+
+/** @param {{incident: import('../types').Incident}} props */
+export function Billing({ incident: i }) {
+  const bill = [...store.bills.value.values()].find((b) => b.incident_id === i.incident_id);
+  if (!bill) {
+    return html`<section class="box"><h3>Billing</h3><p class="dim">${i.bill ? `Bill ${i.bill.state}.` : 'Starts when the patient is handed over.'}</p></section>`;
+  }
+  return html`<section class="box"><h3>Billing <span class="h-right"><${BillMark} state=${bill.state} attention=${bill.attention} /></span></h3>
+    <${Saga} bill=${bill} />
+    <dl class="amounts"><div><dt>Total</dt><dd>${money(bill.total)}</dd></div><div><dt>Insurer</dt><dd>${money(bill.insurer)}</dd></div><div><dt>Patient</dt><dd>${money(bill.patient_share)}</dd></div></dl>
+    ${bill.reason && html`<p class=${cx('reason', bill.state === 'FAILED' && 'bad')}>${bill.reason}</p>`}
+    <${Due} bill=${bill} />
+    ${bill.history?.length > 0 && html`<details><summary>History (${bill.history.length})</summary><ol class="bill-history">${bill.history.map((h, n) => html`<li key=${n}><time>${timeOfDay(h.at)}</time><span>${historyLine(h)}</span></li>`)}</ol></details>`}
+    <div class="actions"><${BillActions} bill=${bill} /></div></section>`;
+}
+
+/** @param {{bill: any}} props */
+function Due({ bill }) {
+  const left = bill.state === 'PENDING' && bill.retry_at ? ms(bill.retry_at) - store.now.value : NaN;
+  if (left > 0) return html`<p class="fine">Tried again in ${clock(left)}.</p>`;
+  return html`<p class="fine">${[bill.provider, bill.payment_id, bill.attempts > 1 && `attempt ${bill.attempts}`].filter(Boolean).join(' · ')}</p>`;
+}
+
+/** @param {Record<string, any>} h */
+function historyLine(h) {
+  const what = words((h.kind ?? h.step ?? '').replace('billing.', ''));
+  return [what, h.step && h.kind?.endsWith('pending') ? words(h.step).toLowerCase() : null, h.what && words(h.what).toLowerCase(), h.text ?? h.reason ?? h.detail].filter(Boolean).join(' · ');
+}
+
+const STEPS = [['eligibility', 'Coverage'], ['create-payment', 'Payment'], ['confirm-payment', 'Capture'], ['settled', 'Settled']];
+
+/** @param {{bill: import('../types').Bill}} props */
+function Saga({ bill }) {
+  const undoing = bill.step === 'compensate' || bill.state === 'FAILED';
+  const step = bill.step === 'eligibility-queued' ? 'eligibility' : bill.step;
+  const at = bill.state === 'PENDING' ? STEPS.findIndex(([name]) => name === step) : STEPS.length - 1;
+  return html`<ol class=${cx('saga', undoing && 'undone', bill.attention && 'stuck')} aria-label="Steps of the bill">${STEPS.map(([name, text], n) => {
+    const last = n === STEPS.length - 1;
+    const word = last ? (bill.state === 'FAILED' ? 'Undone' : bill.step === 'compensate' ? 'Undoing' : text) : text;
+    const done = bill.state === 'PAID' || n < at;
+    return html`<li key=${name} class=${cx(done && 'done', n === at && bill.state === 'PENDING' && 'current', last && bill.state === 'FAILED' && 'failed')}><span>${word}</span></li>`;
+  })}</ol>`;
+}
