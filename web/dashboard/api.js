@@ -57,6 +57,25 @@ export class Api {
   }
 
   /**
+   * The items of a list, following its cursor over at most `pages` pages.
+   * @param {string} path
+   * @param {number} pages
+   * @returns {Promise<any[]>}
+   */
+  async list(path, pages) {
+    const items = [];
+    let next = null;
+    for (let n = 0; n < pages; n++) {
+      const cursor = next === null ? '' : `${path.includes('?') ? '&' : '?'}cursor=${encodeURIComponent(next)}`;
+      const page = await this.get(path + cursor);
+      items.push(...page.items);
+      next = page.next ?? null;
+      if (next === null) break;
+    }
+    return items;
+  }
+
+  /**
    * A POST that is repeated once under the same key when its answer was lost.
    * @param {string} path
    * @param {any} [body]

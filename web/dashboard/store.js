@@ -28,7 +28,6 @@ export const hospitals = computed(() => state.value.hospitals);
 export const bills = computed(() => state.value.bills);
 export const notifications = computed(() => state.value.notifications);
 export const actors = computed(() => state.value.actors);
-export const assignments = computed(() => state.value.assignments);
 export const events = computed(() => state.value.events);
 
 /** Server time, moved on once a second. */
@@ -175,7 +174,8 @@ function heard(message) {
 function take(list) {
   if (list.length === 0) return;
   const before = state.peek();
-  let next = applyEvents(before, list.filter((e) => e.offset > barrier));
+  // Positions move the map only: as documents they would redraw the fleet board many times a second.
+  let next = applyEvents(before, list.filter((e) => e.offset > barrier && e.kind !== 'unit.location.reported'));
   next = remember(next, list.filter((e) => !isNoise(e.kind) || showNoise.peek()));
   const fixes = list.filter((e) => e.kind === 'unit.location.reported').flatMap((e) => e.data?.fixes ?? []);
   if (fixes.length) for (const listener of positions.listeners) listener(fixes);
@@ -213,7 +213,7 @@ function mergeReadings(a, b) {
 }
 
 const LISTS = /** @type {const} */ ({
-  incidents: '/incidents?limit=200', units: '/units', hospitals: '/hospitals', bills: '/bills',
+  incidents: '/incidents?limit=200', units: '/units?limit=200', hospitals: '/hospitals?limit=200', bills: '/bills?limit=200',
   notifications: '/notifications?limit=100', actors: '/actors',
 });
 
@@ -229,7 +229,7 @@ export async function snapshot() {
   const failures = /** @type {string[]} */ ([]);
   await Promise.all(Object.entries(LISTS).map(async ([name, path]) => {
     try {
-      lists[name] = (await api.get(path)).items;
+      lists[name] = await api.list(path, name === 'units' || name === 'hospitals' ? 20 : 4);
     } catch (error) {
       if (!(error instanceof ApiError && [403, 404].includes(error.status))) failures.push(`${name}: ${/** @type {Error} */ (error).message}`);
     }

@@ -38,6 +38,11 @@ export interface Incident {
   triage: Triage | null;
   calls: number;
   needs?: string[];
+  assignment: Assignment | null;
+  resolved_at: string | null;
+  cancel_reason: string | null;
+  /** Milestones by the crew's clock: call, assigned, enroute, on_scene … */
+  times: Record<string, string | null>;
   unit_id: string | null;
   unit_status: string | null;
   eta_at: string | null;
@@ -61,6 +66,8 @@ export interface Unit {
   incident_id: string | null;
   location: LatLon | null;
   located_at: string | null;
+  status_at: string | null;
+  eta_at: string | null;
   hospital: { hospital_id: string; name: string; location: LatLon; drive_s?: number; reason?: string } | null;
   updated_at: string;
   retired?: boolean;
@@ -71,12 +78,14 @@ export interface Hospital {
   beds_free?: number | null; expected_offload_min?: number | null;
 }
 
-export interface BillStep { at: string; kind: string; step?: string | null; text?: string | null; reason?: string | null }
+export interface BillStep { at: string; kind: string; step: string | null; text: string }
 export interface Bill {
   bill_id: string; incident_id: string; patient_id: string | null; state: string; step: string | null;
   attention: string | null; total: Money | null; insurer: Money | null; patient_share: Money | null;
-  attempts: number; payment_id: string | null; provider?: string | null; reason: string | null;
-  history: Array<Record<string, any>>; updated_at: string;
+  attempt: number; payment_id: string | null; provider: string | null; charged: Money | null; reason: string | null; code: string | null;
+  coverage_reason: string | null; retry_at: string | null; written_off: boolean;
+  lines: { item: string; text: string; amount_minor: number }[];
+  history: BillStep[]; updated_at: string;
 }
 
 export interface Notification {
@@ -112,7 +121,6 @@ export interface State {
   bills: Map<string, Bill>;
   notifications: Map<string, Notification>;
   actors: Map<string, Actor>;
-  assignments: Map<string, Assignment>;
   events: LiveEvent[];
 }
 

@@ -91,7 +91,9 @@ where
     T: std::str::FromStr,
     T::Err: Display,
 {
-    path_text(request, name).parse().map_err(|error: T::Err| Problem::malformed(error.to_string()).with("parameter", name))
+    path_text(request, name)
+        .parse()
+        .map_err(|error: T::Err| Problem::malformed(error.to_string()).with("parameter", name))
 }
 
 fn percent_decoded(text: &str) -> String {
@@ -216,7 +218,10 @@ mod tests {
     #[test]
     fn broken_json_says_where() {
         let problem = json(b"{\n  \"a\": 1,\n  oops\n}").expect_err("broken");
-        assert_eq!((problem.status, problem.more["line"].as_u64(), problem.more["column"].as_u64()), (400, Some(3), Some(3)));
+        assert_eq!(
+            (problem.status, problem.more["line"].as_u64(), problem.more["column"].as_u64()),
+            (400, Some(3), Some(3))
+        );
         assert!(json(b"  ").expect_err("empty").detail.contains("empty"));
     }
 

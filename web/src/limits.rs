@@ -50,7 +50,11 @@ impl Rates {
         let tokens = self.filled(*bucket, now);
         if tokens < 1.0 {
             let wait_s = ((1.0 - tokens) / self.per_s).ceil().max(1.0);
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at least 1, at most a bucket's filling time")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "at least 1, at most a bucket's filling time"
+            )]
             let wait_s = wait_s as u64;
             return Err(too_many(format!("more than {} requests a second", self.per_s), wait_s));
         }

@@ -292,7 +292,9 @@ const FLEET: &[Route] = &[
     post("/osmand", FEEDERS, Do::Osmand, "Report a position as OsmAnd or Traccar do")
         .takes(Tracker)
         .gives(202, Output::Json("Anything")),
-    get("/api/v1/hospitals", READERS, Do::ListHospitals, "List hospitals").query(STATUS_PAGE).gives(200, List("Hospital")),
+    get("/api/v1/hospitals", READERS, Do::ListHospitals, "List hospitals")
+        .query(STATUS_PAGE)
+        .gives(200, List("Hospital")),
     get("/api/v1/hospitals/{id}", READERS, Do::GetHospital, "Read a hospital").gives(200, Output::Json("Hospital")),
     put("/api/v1/hospitals/{id}", DISPATCHERS, Do::PutHospital, "Register or replace a hospital")
         .takes(Json("Hospital"))
@@ -317,12 +319,22 @@ const AFTERMATH: &[Route] = &[
     put("/api/v1/plans/{id}", ADMINISTRATORS, Do::PutPlan, "Register or replace an insurance plan")
         .takes(Json("Plan"))
         .gives(200, Output::Json("Plan")),
-    post("/fhir/R4/CoverageEligibilityRequest", DISPATCHERS, Do::Eligibility, "Ask the insurer whether a member is covered")
-        .takes(Fhir("CoverageEligibilityRequest"))
-        .gives(200, Output::Media("application/fhir+json")),
-    post("/webhooks/stripe", Access::Public, Do::PaymentWebhook, "Events of the payment provider, checked by their signature")
-        .takes(Signed)
-        .gives(200, Output::Json("Anything")),
+    post(
+        "/fhir/R4/CoverageEligibilityRequest",
+        DISPATCHERS,
+        Do::Eligibility,
+        "Ask the insurer whether a member is covered",
+    )
+    .takes(Fhir("CoverageEligibilityRequest"))
+    .gives(200, Output::Media("application/fhir+json")),
+    post(
+        "/webhooks/stripe",
+        Access::Public,
+        Do::PaymentWebhook,
+        "Events of the payment provider, checked by their signature",
+    )
+    .takes(Signed)
+    .gives(200, Output::Json("Anything")),
     get("/api/v1/notifications", READERS, Do::ListNotifications, "List messages to the next of kin")
         .query(STATUS_PAGE)
         .gives(200, List("Notification")),
@@ -346,21 +358,32 @@ const HOUSE: &[Route] = &[
     get("/api/v1/actors", READERS, Do::ListActors, "Actors, the troubled ones first")
         .query(&["limit"])
         .gives(200, List("Actor")),
-    post("/api/v1/actors/{id}/restart", ADMINISTRATORS, Do::Act(ActorAction::Restart), "End an actor's life, begin the next")
-        .takes(Optional("Nothing"))
-        .gives(204, Output::Nothing),
+    post(
+        "/api/v1/actors/{id}/restart",
+        ADMINISTRATORS,
+        Do::Act(ActorAction::Restart),
+        "End an actor's life, begin the next",
+    )
+    .takes(Optional("Nothing"))
+    .gives(204, Output::Nothing),
     post("/api/v1/actors/{id}/release", ADMINISTRATORS, Do::Act(ActorAction::Release), "Let a quarantined actor go on")
         .takes(Optional("Nothing"))
         .gives(204, Output::Nothing),
-    post("/api/v1/actors/{id}/crash", ADMINISTRATORS, Do::Act(ActorAction::Crash), "Let an actor panic (exercise mode only)")
-        .takes(Optional("Nothing"))
-        .gives(204, Output::Nothing),
+    post(
+        "/api/v1/actors/{id}/crash",
+        ADMINISTRATORS,
+        Do::Act(ActorAction::Crash),
+        "Let an actor panic (exercise mode only)",
+    )
+    .takes(Optional("Nothing"))
+    .gives(204, Output::Nothing),
     get("/api/v1/dead-letters", ADMINISTRATORS, Do::ListDeadLetters, "Messages that were given up")
         .gives(200, List("DeadLetter")),
     post("/api/v1/dead-letters/{id}/replay", ADMINISTRATORS, Do::ReplayDeadLetter, "Deliver a dead letter once more")
         .takes(Optional("Nothing"))
         .gives(202, Output::Json("Anything")),
-    get("/api/v1/map", READERS, Do::Map, "Roads of the map, as delta-varint").gives(200, Output::Media("application/octet-stream")),
+    get("/api/v1/map", READERS, Do::Map, "Roads of the map, as delta-varint")
+        .gives(200, Output::Media("application/octet-stream")),
     get("/api/v1/map/info", READERS, Do::MapInfo, "Name, attribution and bounds of the map")
         .gives(200, Output::Json("MapInfo")),
     get("/api/openapi.json", ALL, Do::OpenApi, "This document").gives(200, Output::Json("Anything")),

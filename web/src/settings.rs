@@ -1,10 +1,10 @@
 //! Every limit of the web layer, with its unit and its default.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::{net::SocketAddr, time::Duration};
 
 /// Settings of the web layer. Unknown keys are refused.
-#[derive(Clone, PartialEq, Debug, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Address to listen on; port 0 takes a free one.
@@ -40,7 +40,7 @@ pub struct Settings {
 }
 
 /// Settings of the live stream.
-#[derive(Clone, PartialEq, Debug, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StreamSettings {
     /// Websockets and SSE streams open at once.
@@ -158,7 +158,8 @@ impl Settings {
             problems.push("stream.heartbeat_ms must be at least 1".into());
         }
         if !(s.state_hz > 0.0 && s.state_hz <= s.max_state_hz && s.max_state_hz <= 100.0) {
-            problems.push("stream.state_hz must be above 0 and at most stream.max_state_hz, and that at most 100".into());
+            problems
+                .push("stream.state_hz must be above 0 and at most stream.max_state_hz, and that at most 100".into());
         }
         if self.requests_per_s > 0 && self.request_burst == 0 {
             problems.push("request_burst must be at least 1 when requests_per_s is set".into());

@@ -10,7 +10,7 @@ use actix_web::{
     middleware::Next,
 };
 use shers_contract::Traceparent;
-use std::{rc::Rc, sync::Arc};
+use std::sync::Arc;
 use tracing::Span;
 use tracing_actix_web::RootSpanBuilder;
 use uuid::Uuid;
@@ -45,7 +45,7 @@ impl RequestIds {
 
 /// Gives every request its ids and every answer the headers that say them, and the security headers.
 pub(crate) async fn edge<B: MessageBody>(
-    site: Rc<Arc<Site>>,
+    site: Arc<Site>,
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, Error> {

@@ -44,7 +44,8 @@ impl Door {
         };
         let patient = self.patient(patient_id).await.map_err(|error| Problem::unavailable(error.to_string()))?;
         let Some(patient) = patient else {
-            let detail = format!("there is no patient {patient_id:?}; register the patient, or call without patient_id");
+            let detail =
+                format!("there is no patient {patient_id:?}; register the patient, or call without patient_id");
             return Err(Problem::invalid("/patient_id", detail));
         };
         let command = |id: IncidentId| intake::manual_call(id, manual, patient.home, now, rule);

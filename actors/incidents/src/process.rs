@@ -14,9 +14,7 @@ use shers_contract::{
     routing::Pattern,
     triage::{TriageEvent, TriageStatus},
 };
-use shers_runtime::{
-    Cause, Consumer, Deps, Directory, Executed, Failure, Recorded, Rejected, Subscription,
-};
+use shers_runtime::{Cause, Consumer, Deps, Directory, Executed, Failure, Recorded, Rejected, Subscription};
 use std::{cell::RefCell, collections::HashMap};
 
 /// Name of the subscription and of this consumer in the inbox.

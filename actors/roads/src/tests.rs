@@ -87,6 +87,21 @@ fn one_way_streets_are_driven_one_way() {
 }
 
 #[test]
+fn whoever_stands_at_a_junction_may_take_any_of_its_roads() {
+    let map = sketch().way(&[(0, 0), (0, 3)], ONE_WAY).way(&[(0, 3), (1, 3), (1, 0), (0, 0)], STREET).map();
+    // Half a metre into the one-way street, as a position fix would have it.
+    check_steps(&map, cell(0.0, 0.004), cell(1.0, 0.0), 1.0);
+    check_steps(&map, cell(1.0, 3.0), cell(0.0, 2.996), 1.0);
+}
+
+#[test]
+fn on_a_map_too_tall_for_one_plane_the_nearest_road_is_still_the_nearest() {
+    let map = sketch().way(&[(0, 4), (59_990, 4), (60_003, 4), (60_003, -3)], STREET).map();
+    let (road, distance_m) = map.nearest_road(cell(60_000.0, 0.0)).expect("near enough");
+    assert!((distance_m - 222.4).abs() < 0.2, "{distance_m} m to {road:?}");
+}
+
+#[test]
 fn places_in_the_middle_of_a_block_are_reached_from_the_better_side() {
     let map =
         sketch().way(&[(0, 0), (0, 1), (0, 4), (0, 5)], STREET).way(&[(0, 1), (1, 1), (1, 4), (0, 4)], STREET).map();
@@ -434,6 +449,16 @@ fn units_far_from_any_road_are_refused_by_name_and_the_others_ranked() {
     assert_eq!(nearest.found.iter().map(|n| n.key).collect::<Vec<_>>(), ["near", "also near"]);
     assert_eq!(nearest.refused.iter().map(|(key, _)| *key).collect::<Vec<_>>(), ["lost"]);
     assert_eq!(nearest.queries, 2);
+}
+
+#[test]
+fn a_unit_farther_away_on_a_faster_road_wins() {
+    let slow: TagList = &[("highway", "residential"), ("maxspeed", "36")];
+    let fast: TagList = &[("highway", "primary"), ("maxspeed", "90")];
+    let map = sketch().way(&[(0, 0), (0, 9)], fast).way(&[(0, 0), (9, 0)], slow).map();
+    let units = [("three steps at 36", cell(3.0, 0.0)), ("seven steps at 90", cell(0.0, 7.0))];
+    let nearest = map.nearest_by_road(&units, cell(0.0, 0.0), Speed::LightsAndSirens, 1).expect("on the road");
+    assert_eq!(nearest.found.first().map(|n| n.key), Some("seven steps at 90"));
 }
 
 #[test]

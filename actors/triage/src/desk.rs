@@ -198,7 +198,8 @@ impl Desk {
     /// Folds one message; says how many readings it held.
     fn fold(&self, group: &mut Group, message: &Recorded) -> Result<usize, Failure> {
         let envelope = &message.envelope;
-        let unreadable = |error: &dyn std::fmt::Display| Failure::Dead(format!("unreadable {}: {error}", envelope.kind));
+        let unreadable =
+            |error: &dyn std::fmt::Display| Failure::Dead(format!("unreadable {}: {error}", envelope.kind));
         if envelope.kind == Kind::READING_RECORDED {
             let batch: ReadingBatch = serde_json::from_str(envelope.data.get()).map_err(|e| unreadable(&e))?;
             self.fold_readings(group, envelope, &batch);
@@ -348,9 +349,7 @@ impl Desk {
         let unsaved: Vec<(PatientId, Monitor)> = {
             let mut state = self.state.borrow_mut();
             let monitors = state.monitors.iter_mut();
-            monitors
-                .filter_map(|(id, e)| std::mem::take(&mut e.unsaved).then(|| (id.clone(), e.monitor)))
-                .collect()
+            monitors.filter_map(|(id, e)| std::mem::take(&mut e.unsaved).then(|| (id.clone(), e.monitor))).collect()
         };
         if unsaved.is_empty() {
             return Ok(());

@@ -107,7 +107,10 @@ fn every(desk: &Rc<Desk>, seconds: u64, chore: impl Fn() -> Job + 'static) {
         while let Some(clock) = desk.upgrade().map(|d| Arc::clone(&d.deps.clock)) {
             clock.sleep(Duration::from_secs(seconds)).await;
             if let Some(desk) = desk.upgrade() {
-                desk.take(chore()).await;
+                // The commit that failed is tried again with the next round.
+                if let Err(failure) = desk.take(chore()).await {
+                    tracing::warn!(?failure, "a chore of triage failed");
+                }
             }
         }
     });

@@ -34,7 +34,12 @@ pub(crate) async fn load(deps: &Deps, settings: &Settings) -> Result<State, Star
     })
     .await?;
     let envelopes = absorb_journal(deps, settings, &mut state).await?;
-    tracing::info!(monitors = state.monitors.len(), patients = state.subjects.len(), envelopes, "triage knows its wearers");
+    tracing::info!(
+        monitors = state.monitors.len(),
+        patients = state.subjects.len(),
+        envelopes,
+        "triage knows its wearers"
+    );
     Ok(state)
 }
 
@@ -91,6 +96,9 @@ async fn each<T: DeserializeOwned>(
 }
 
 fn parse<T: DeserializeOwned>(collection: &'static str, document: &Document) -> Result<T, StartError> {
-    serde_json::from_str(&document.doc)
-        .map_err(|source| StartError::Document { collection, id: document.id.clone(), source })
+    serde_json::from_str(&document.doc).map_err(|source| StartError::Document {
+        collection,
+        id: document.id.clone(),
+        source,
+    })
 }

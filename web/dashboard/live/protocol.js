@@ -61,7 +61,7 @@ export function receive(s, frame) {
     case 'snap':
       return frame.id === STATE_LANE ? step(s, { fixes: fixesOf(frame.ev) }) : step(s);
     case 'live':
-      return frame.id === STATE_LANE ? step(s) : step({ ...s, phase: 'live', failures: 0 });
+      return frame.id === STATE_LANE ? step(s) : step({ ...s, offset: Math.max(s.offset ?? 0, Number(frame.offset ?? 0)), phase: 'live', failures: 0 });
     case 'behind':
       return frame.id === STATE_LANE ? step(s) : step({ ...s, phase: 'behind' });
     case 'gap':

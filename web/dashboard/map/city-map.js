@@ -41,6 +41,8 @@ export class CityMap {
     this.scene = { incidents: [], units: [], hospitals: [], selected: null, selectedUnit: null, late: new Set() };
     /** @type {Map<string, import('../model/track.js').Track>} */
     this.tracks = new Map();
+    /** @type {{text: string, x: number, y: number, rank: number}[]} */
+    this.labels = [];
     this.w = 0;
     this.h = 0;
     this.dpr = 1;
@@ -50,6 +52,7 @@ export class CityMap {
     this.hover = null;
     this.moveRoads = true;
     this.still = matchMedia('(prefers-reduced-motion: reduce)');
+    this.colours = readColours();
     this.restyle();
     this.observer = new ResizeObserver(() => this.resize());
     this.observer.observe(host);
@@ -66,16 +69,8 @@ export class CityMap {
   }
 
   restyle() {
-    const style = getComputedStyle(document.documentElement);
-    /** @param {string} name */
-    const colour = (name) => style.getPropertyValue(name).trim();
-    this.colours = {
-      back: colour('--map-back'), ink: colour('--map-ink'), halo: colour('--map-halo'), route: colour('--map-route'),
-      hospital: colour('--hospital'), focus: colour('--focus'), glyph: colour('--mark-ink'),
-      p: ['', colour('--p1'), colour('--p2'), colour('--p3'), colour('--p4')],
-      tone: Object.fromEntries(['free', 'assigned', 'enroute', 'scene', 'transport', 'off'].map((t) => [t, colour(`--unit-${t}`)])),
-    };
-    this.roads.setColours(style);
+    this.colours = readColours();
+    this.roads.setColours(getComputedStyle(document.documentElement));
     this.touch();
   }
 
@@ -140,9 +135,14 @@ export class CityMap {
     this.touch();
   }
 
-  /** Brings a place into view, if it is not well inside. @param {import('../types').LatLon} place */
-  reveal(place) {
-    const p = toWorld(place);
+  /** Brings a unit into view. @param {string} id */
+  revealUnit(id) {
+    const track = this.tracks.get(id);
+    if (track) this.reveal({ x: track.tx, y: track.ty });
+  }
+
+  /** Brings a place into view, if it is not well inside. @param {import('../model/geo.js').Point} p in world coordinates */
+  reveal(p) {
     const s = toScreen(this.view, p, this.w, this.h);
     const pad = Math.min(this.w, this.h) * 0.15;
     if (s.x >= pad && s.y >= pad && s.x <= this.w - pad && s.y <= this.h - pad) return;
@@ -208,7 +208,32 @@ export class CityMap {
     }
     const chosen = incidents.find((i) => i.incident_id === selected);
     if (chosen) this.drawIncident(ctx, chosen, true);
+    this.drawLabels(ctx);
     return moving;
+  }
+
+  /** Asks for a label; those of higher rank win the place. @param {string} text @param {number} x @param {number} y @param {number} rank */
+  label(text, x, y, rank) {
+    this.labels.push({ text, x, y, rank });
+  }
+
+  /** Draws the labels that do not cover one another. @param {CanvasRenderingContext2D} ctx */
+  drawLabels(ctx) {
+    ctx.font = '600 11px system-ui, sans-serif';
+    ctx.lineJoin = 'round';
+    ctx.lineWidth = 3.5;
+    ctx.strokeStyle = this.colours.halo;
+    ctx.fillStyle = this.colours.ink;
+    /** @type {{x: number, y: number, half: number}[]} */
+    const taken = [];
+    for (const { text, x, y } of this.labels.sort((a, b) => b.rank - a.rank)) {
+      const half = text.length * 3.4;
+      if (taken.some((t) => Math.abs(t.y - y) < 13 && Math.abs(t.x - x) < t.half + half)) continue;
+      taken.push({ x, y, half });
+      ctx.strokeText(text, x, y);
+      ctx.fillText(text, x, y);
+    }
+    this.labels = [];
   }
 
   /** @param {CanvasRenderingContext2D} ctx @param {number} x @param {number} y @param {string} shape @param {number} size @param {string} fill @param {string} letter */
@@ -246,7 +271,7 @@ export class CityMap {
     ctx.fillStyle = this.colours.hospital;
     ctx.fill(PATHS.cross);
     ctx.restore();
-    if (this.view.scale > 1.2e6) label(ctx, h.name, s.x, s.y + 18, this.colours);
+    if (this.view.scale > 1.2e6) this.label(h.name, s.x, s.y + 18, 0);
   }
 
   /** @param {CanvasRenderingContext2D} ctx @param {Incident} i @param {boolean} chosen */
@@ -271,7 +296,7 @@ export class CityMap {
     if (driving && track.heading !== null) nose(ctx, s, track.heading, fill, this.colours.halo);
     if (chosen) ring(ctx, s, 16, this.colours.focus, []);
     this.mark(ctx, s.x, s.y, unitShape(mark.tone), mark.busy ? 19 : 16, fill, mark.letter);
-    if (mark.busy && this.view.scale > 3e5 || chosen) label(ctx, unit.unit_id, s.x, s.y + 17, this.colours);
+    if (mark.busy || chosen) this.label(unit.unit_id, s.x, s.y + 17, chosen ? 2 : 1);
   }
 
   /** The straight way of the selected incident's unit. @param {CanvasRenderingContext2D} ctx @param {number} now */
@@ -396,13 +421,25 @@ export class CityMap {
   }
 }
 
+/** The colours of the style sheet, which follow the system's scheme. */
+function readColours() {
+  const style = getComputedStyle(document.documentElement);
+  /** @param {string} name */
+  const colour = (name) => style.getPropertyValue(name).trim();
+  return {
+    ink: colour('--map-ink'), halo: colour('--map-halo'), route: colour('--map-route'),
+    hospital: colour('--hospital'), focus: colour('--focus'), glyph: colour('--mark-ink'),
+    p: ['', colour('--p1'), colour('--p2'), colour('--p3'), colour('--p4')],
+    tone: /** @type {Record<string, string>} */ (Object.fromEntries(['free', 'assigned', 'enroute', 'scene', 'transport', 'off'].map((t) => [t, colour(`--unit-${t}`)]))),
+  };
+}
+
 /** @param {HTMLElement} host */
 function layer(host) {
   const canvas = document.createElement('canvas');
   canvas.className = 'map-layer';
   canvas.setAttribute('aria-hidden', 'true');
-  host.prepend(canvas);
-  if (host.firstElementChild !== canvas) host.prepend(canvas);
+  host.append(canvas);
   return canvas;
 }
 
@@ -448,15 +485,4 @@ function nose(ctx, s, heading, fill, halo) {
   ctx.stroke();
   ctx.fill();
   ctx.restore();
-}
-
-/** @param {CanvasRenderingContext2D} ctx @param {string} text @param {number} x @param {number} y @param {{ink: string, halo: string}} colours */
-function label(ctx, text, x, y, colours) {
-  ctx.font = '600 11px system-ui, sans-serif';
-  ctx.lineJoin = 'round';
-  ctx.lineWidth = 3.5;
-  ctx.strokeStyle = colours.halo;
-  ctx.strokeText(text, x, y);
-  ctx.fillStyle = colours.ink;
-  ctx.fillText(text, x, y);
 }

@@ -89,7 +89,7 @@ export function alarms(state, now_ms) {
   const out = [];
   const late = inOrder(state.incidents.values()).filter((i) => isBreached(i, now_ms));
   if (late.length) {
-    out.push({ key: 'late', tone: 'red', text: `${late.length} not acknowledged in time`, go: { incident: late[0].incident_id } });
+    out.push({ key: 'late', tone: 'red', text: `${late.length} not acknowledged`, go: { incident: late[0].incident_id } });
   }
   const parked = [...state.actors.values()].filter((a) => a.state === 'quarantined').length;
   if (parked) out.push({ key: 'parked', tone: 'red', text: `${parked} quarantined`, go: { tab: 'supervision' } });
@@ -97,7 +97,7 @@ export function alarms(state, now_ms) {
   if (stuck) out.push({ key: 'stuck', tone: 'amber', text: `${stuck} ${stuck === 1 ? 'bill' : 'bills'} stuck`, go: { tab: 'bills' } });
   const waiting = inOrder(state.incidents.values()).filter((i) => phase(i) === 'waiting');
   if (waiting.length) {
-    out.push({ key: 'waiting', tone: 'amber', text: `${waiting.length} without a unit`, go: { incident: waiting[0].incident_id } });
+    out.push({ key: 'waiting', tone: 'amber', text: `${waiting.length} without unit`, go: { incident: waiting[0].incident_id } });
   }
   return out;
 }

@@ -11,6 +11,7 @@
  * @typedef {import('../types').Unit} Unit
  * @typedef {import('../types').Bill} Bill
  */
+import { money } from './format.js';
 
 /** Most events kept for the event stream. */
 export const MAX_EVENTS = 2000;
@@ -28,7 +29,7 @@ const CARE_OVER = new Set(['resolved', 'closed', 'cancelled']);
 export function empty() {
   return {
     incidents: new Map(), units: new Map(), hospitals: new Map(), bills: new Map(), notifications: new Map(),
-    actors: new Map(), assignments: new Map(), events: [],
+    actors: new Map(), events: [],
   };
 }
 
@@ -36,20 +37,21 @@ export function empty() {
 const BLANK_INCIDENT = {
   status: 'opened', priority: 4, patient_id: null, location: null, summary: '', opened_at: '', acknowledged_at: null,
   acknowledge_by: null, escalation_level: 0, triage: null, calls: 1, needs: [], unit_id: null, unit_status: null,
-  eta_at: null, waiting_reason: null, hospital: null, bill: null, disposition: null, closed_at: null, updated_at: '',
-  exercise: false,
+  eta_at: null, assignment: null, waiting_reason: null, hospital: null, disposition: null, resolved_at: null, bill: null,
+  closed_at: null, cancel_reason: null, times: {}, exercise: false, updated_at: '',
 };
 
 /** @type {Omit<Unit, 'unit_id'>} */
 const BLANK_UNIT = {
-  kind: 'ambulance', capabilities: [], crew_level: 'als', station_id: null, status: 'out-of-service', incident_id: null,
-  location: null, located_at: null, hospital: null, updated_at: '',
+  kind: 'ambulance', capabilities: [], crew_level: 'als', station_id: null, status: 'out-of-service', status_at: null,
+  incident_id: null, location: null, located_at: null, hospital: null, eta_at: null, updated_at: '',
 };
 
 /** @type {Omit<Bill, 'bill_id' | 'incident_id'>} */
 const BLANK_BILL = {
-  patient_id: null, state: 'PENDING', step: null, attention: null, total: null, insurer: null, patient_share: null,
-  attempts: 1, payment_id: null, provider: null, reason: null, history: [], updated_at: '',
+  patient_id: null, state: 'PENDING', step: null, attention: null, attempt: 1, lines: [], total: null, insurer: null,
+  patient_share: null, coverage_reason: null, payment_id: null, provider: null, charged: null, reason: null, code: null,
+  retry_at: null, written_off: false, history: [], updated_at: '',
 };
 
 /**
@@ -75,20 +77,16 @@ function filled(blank, doc) {
 export function fromSnapshot(lists, previous) {
   /** @param {any[] | undefined} items @param {string} key @param {(doc: any) => any} fill */
   const index = (items, key, fill) => new Map((items ?? []).filter((d) => d && d[key]).map((d) => [d[key], fill(d)]));
-  const state = {
+  return {
     incidents: lists.incidents ? index(lists.incidents, 'incident_id', (d) => filled(BLANK_INCIDENT, d)) : previous.incidents,
-    units: lists.units ? index(lists.units, 'unit_id', (d) => filled(BLANK_UNIT, d)) : previous.units,
-    hospitals: lists.hospitals ? index(lists.hospitals, 'hospital_id', (d) => ({ capabilities: [], state: 'open', ...d })) : previous.hospitals,
+    units: lists.units ? index(lists.units.filter((u) => !u.retired), 'unit_id', (d) => filled(BLANK_UNIT, d)) : previous.units,
+    hospitals: lists.hospitals
+      ? index(lists.hospitals.filter((h) => h.location), 'hospital_id', (d) => ({ capabilities: [], state: 'open', ...d })) : previous.hospitals,
     bills: lists.bills ? index(lists.bills, 'bill_id', (d) => filled(BLANK_BILL, d)) : previous.bills,
     notifications: lists.notifications ? index(lists.notifications, 'notification_id', notificationOf) : previous.notifications,
     actors: lists.actors ? index(lists.actors, 'actor', (d) => d) : previous.actors,
-    assignments: new Map(previous.assignments),
     events: previous.events,
   };
-  for (const incident of state.incidents.values()) {
-    if (incident.assignment) state.assignments.set(incident.incident_id, incident.assignment);
-  }
-  return state;
 }
 
 /** @param {any} doc @returns {import('../types').Notification} */
@@ -96,7 +94,7 @@ function notificationOf(doc) {
   return {
     notification_id: doc.notification_id, incident_id: doc.incident_id ?? null, template: doc.template ?? '',
     state: doc.state ?? doc.status ?? 'queued', channel: doc.channel ?? doc.target?.channel ?? null,
-    provider: doc.provider ?? null, attempts: doc.attempts ?? doc.attempt ?? 0, reason: doc.reason ?? null,
+    provider: doc.provider ?? null, attempts: Array.isArray(doc.attempts) ? doc.attempts.length : 0, reason: doc.reason ?? null,
     updated_at: doc.updated_at ?? doc.at ?? '',
   };
 }
@@ -181,7 +179,6 @@ function prune(draft) {
       ended.sort((a, b) => (a.closed_at ?? a.updated_at).localeCompare(b.closed_at ?? b.updated_at));
       for (const incident of ended.slice(0, ended.length - MAX_CLOSED)) {
         draft.own('incidents').delete(incident.incident_id);
-        draft.own('assignments').delete(incident.incident_id);
         draft.own('bills').delete(incident.incident_id);
       }
     }
@@ -209,10 +206,28 @@ const later = (at, seconds) => new Date(Date.parse(at) + seconds * 1000).toISOSt
  */
 function familyFold(kind) {
   if (kind.startsWith('unit.status.')) return unitStatus;
-  if (kind.startsWith('triage.status.')) return triageStatus;
   if (kind.startsWith('supervision.')) return supervision;
   if (kind.startsWith('notification.')) return notification;
   return undefined;
+}
+
+/** What an incident that ended waits for no more. */
+const NOTHING_AWAITED = { acknowledge_by: null, waiting_reason: null, eta_at: null };
+/** No unit goes any more. */
+const RELEASED = { unit_id: null, unit_status: null, assignment: null, eta_at: null, hospital: null };
+
+/**
+ * Changes an incident and notes when.
+ * @param {Draft} draft
+ * @param {LiveEvent} e
+ * @param {string | null | undefined} id
+ * @param {(i: Incident) => Partial<Incident> | null} change null when the event does not concern it
+ */
+function incident(draft, e, id, change) {
+  draft.patch('incidents', id, (/** @type {Incident} */ i) => {
+    const next = change(i);
+    return next ? { ...next, updated_at: i.updated_at > e.at ? i.updated_at : e.at, offset: e.offset } : {};
+  });
 }
 
 /** @type {Record<string, Fold>} */
@@ -221,61 +236,48 @@ const FOLDS = {
     const id = incidentOf(e, d);
     if (!id || draft.next.incidents.has(id)) return;
     draft.own('incidents').set(id, filled(BLANK_INCIDENT, {
-      incident_id: id, status: 'opened', priority: d.priority, patient_id: d.patient_id, location: d.location,
-      summary: d.call?.summary, opened_at: e.at, acknowledge_by: d.acknowledge_by, triage: d.call?.triage ?? null,
-      needs: d.needs, updated_at: e.at, offset: e.offset,
+      incident_id: id, priority: d.priority, patient_id: d.patient_id, location: d.location, summary: d.call?.summary,
+      opened_at: e.at, acknowledge_by: d.acknowledge_by, triage: d.call?.triage ?? null, needs: d.needs,
+      times: { call: d.call?.at ?? e.at }, updated_at: e.at, offset: e.offset,
     }));
   },
-  'incident.call-joined': (draft, e, d) => draft.patch('incidents', incidentOf(e, d), (i) => ({
+  'incident.call-joined': (draft, e, d) => incident(draft, e, incidentOf(e, d), (i) => ({
     // A snapshot taken after this event has counted the call already.
-    calls: e.at <= i.updated_at && i.offset === undefined ? i.calls : i.calls + 1,
+    calls: i.offset === undefined && e.at <= i.updated_at ? i.calls : i.calls + 1,
     priority: d.priority ?? i.priority, location: d.location ?? i.location, triage: d.call?.triage ?? i.triage,
-    updated_at: later_of(i.updated_at, e.at), offset: e.offset,
   })),
-  'incident.acknowledged': (draft, e, d) => draft.patch('incidents', incidentOf(e, d), (i) => ({
-    acknowledged_at: i.acknowledged_at ?? e.at, status: i.status === 'opened' ? 'acknowledged' : i.status,
-    acknowledge_by: null, acknowledged_by: d.by, updated_at: e.at, offset: e.offset,
+  'incident.acknowledged': (draft, e, d) => incident(draft, e, incidentOf(e, d), (i) => ({
+    acknowledged_at: e.at, acknowledge_by: null, status: CARE_OVER.has(i.status) ? i.status : 'acknowledged',
   })),
-  'incident.escalated': (draft, e, d) => draft.patch('incidents', incidentOf(e, d), (i) => ({
-    escalation_level: d.level ?? i.escalation_level + 1, priority: d.priority ?? i.priority,
-    acknowledge_by: i.acknowledged_at ? null : d.next_at ?? i.acknowledge_by, updated_at: e.at, offset: e.offset,
+  'incident.escalated': (draft, e, d) => incident(draft, e, incidentOf(e, d), (i) => ({
+    escalation_level: d.level ?? i.escalation_level + 1, priority: d.priority ?? i.priority, acknowledge_by: d.next_at ?? null,
   })),
-  'incident.resolved': (draft, e, d) => draft.patch('incidents', incidentOf(e, d), () => ({
-    status: 'resolved', disposition: d.disposition ?? null, eta_at: null, waiting_reason: null, acknowledge_by: null,
-    updated_at: e.at, offset: e.offset,
+  'incident.resolved': (draft, e, d) => incident(draft, e, incidentOf(e, d), () => ({
+    status: 'resolved', disposition: d.disposition ?? null, resolved_at: e.at, ...NOTHING_AWAITED,
   })),
-  'incident.closed': (draft, e, d) => draft.patch('incidents', incidentOf(e, d), (i) => ({
-    status: 'closed', closed_at: e.at, eta_at: null, waiting_reason: null, acknowledge_by: null, updated_at: e.at, offset: e.offset,
-    bill: d.bill && !i.bill ? { state: d.bill, step: null, attention: null } : i.bill,
-  })),
-  'incident.cancelled': (draft, e, d) => draft.patch('incidents', incidentOf(e, d), () => ({
-    status: 'cancelled', closed_at: e.at, eta_at: null, waiting_reason: null, acknowledge_by: null, cancel_reason: d.reason,
-    updated_at: e.at, offset: e.offset,
+  'incident.closed': (draft, e, d) => incident(draft, e, incidentOf(e, d), () => ({ status: 'closed', closed_at: e.at, ...NOTHING_AWAITED })),
+  'incident.cancelled': (draft, e, d) => incident(draft, e, incidentOf(e, d), () => ({
+    status: 'cancelled', closed_at: e.at, cancel_reason: d.reason ?? null, ...NOTHING_AWAITED,
   })),
 
   'dispatch.assigned': (draft, e, d) => {
-    draft.own('assignments').set(d.incident_id, d);
-    draft.patch('incidents', d.incident_id, (i) => ({
-      status: CARE_OVER.has(i.status) ? i.status : 'assigned', unit_id: d.unit_id, unit_status: i.unit_id === d.unit_id ? i.unit_status ?? 'assigned' : 'assigned',
-      eta_at: later(e.at, d.eta_s ?? 0), waiting_reason: null, updated_at: e.at, offset: e.offset,
-    }));
+    incident(draft, e, d.incident_id, () => ({ unit_id: d.unit_id, eta_at: later(e.at, d.eta_s ?? 0), assignment: d, waiting_reason: null }));
+    draft.patch('units', d.unit_id, () => ({ incident_id: d.incident_id, eta_at: later(e.at, d.eta_s ?? 0) }));
   },
   'dispatch.unassigned': (draft, e, d) => {
-    if (draft.next.assignments.get(d.incident_id)?.unit_id === d.unit_id) draft.own('assignments').delete(d.incident_id);
-    draft.patch('incidents', d.incident_id, (i) => (i.unit_id !== d.unit_id ? {} : {
-      status: CARE_OVER.has(i.status) ? i.status : i.acknowledged_at ? 'acknowledged' : 'opened',
-      unit_id: null, unit_status: null, eta_at: null, hospital: null, updated_at: e.at, offset: e.offset,
-    }));
+    incident(draft, e, d.incident_id, (i) => (isMine(i, d.unit_id) ? RELEASED : null));
+    draft.patch('units', d.unit_id, (u) => (u.incident_id === d.incident_id ? { incident_id: null, eta_at: null } : {}));
   },
-  'dispatch.diverted': (draft, e, d) => draft.patch('incidents', d.from_incident_id, (i) => (i.unit_id !== d.unit_id ? {} : {
-    unit_id: null, unit_status: null, eta_at: null, waiting_reason: d.reason ?? null, updated_at: e.at, offset: e.offset,
-  })),
-  'dispatch.waiting': (draft, e, d) => draft.patch('incidents', d.request?.incident_id ?? incidentOf(e, d), (i) => (i.unit_id ? {} : {
-    waiting_reason: d.reason ?? 'No unit can go', updated_at: e.at, offset: e.offset,
-  })),
-  'dispatch.eta-changed': (draft, e, d) => draft.patch('incidents', d.incident_id, () => ({
-    eta_at: d.arrives_at ?? null, updated_at: e.at, offset: e.offset,
-  })),
+  'dispatch.diverted': (draft, e, d) => incident(draft, e, d.from_incident_id, (i) => (
+    isMine(i, d.unit_id) ? { ...RELEASED, waiting_reason: d.reason ?? null } : null
+  )),
+  'dispatch.waiting': (draft, e, d) => incident(draft, e, d.request?.incident_id ?? incidentOf(e, d), (i) => (
+    i.unit_id || ENDED.has(i.status) ? null : { waiting_reason: d.reason ?? 'No unit can go.' }
+  )),
+  'dispatch.eta-changed': (draft, e, d) => {
+    incident(draft, e, d.incident_id, (i) => (isMine(i, d.unit_id) ? { eta_at: d.arrives_at ?? null } : null));
+    draft.patch('units', d.unit_id, () => ({ eta_at: d.arrives_at ?? null }));
+  },
 
   'unit.registered': (draft, e, d) => {
     if (!d.unit_id) return;
@@ -293,29 +295,36 @@ const FOLDS = {
   },
   'hospital.updated': (draft, _e, d) => { if (d.hospital_id) draft.own('hospitals').set(d.hospital_id, { capabilities: [], state: 'open', ...d }); },
 
-  'billing.pending': (draft, e, d) => {
-    const old = draft.next.bills.get(d.bill_id);
-    bill(draft, e, d, {
-      state: 'PENDING', step: d.step ?? null, attention: null, attempts: d.attempt ?? old?.attempts ?? 1,
-      payment_id: d.payment_id ?? old?.payment_id ?? null, reason: d.reason ?? null, retry_at: d.retry_at ?? null,
-      total: d.order?.total ?? old?.total ?? null, patient_id: d.order?.patient_id ?? old?.patient_id ?? null,
-      lines: d.order?.lines ?? /** @type {any} */ (old)?.lines,
-    });
-  },
-  'billing.coverage-verified': (draft, e, d) => bill(draft, e, d, { insurer: d.insurer, patient_share: d.patient, coverage_reason: d.reason }),
+  'billing.pending': (draft, e, d) => bill(draft, e, d, {
+    state: 'PENDING', step: d.step ?? null, attention: null, attempt: d.attempt ?? 1, reason: d.reason ?? null, code: null,
+    retry_at: d.retry_at ?? null,
+    ...(d.order ? { patient_id: d.order.patient_id ?? null, lines: d.order.lines ?? [], total: d.order.total, payment_id: null, written_off: false } : {}),
+    ...(d.payment_id ? { payment_id: d.payment_id } : {}),
+  }, d.reason ?? ''),
+  'billing.coverage-verified': (draft, e, d) => bill(draft, e, d, {
+    insurer: d.insurer, patient_share: d.patient, coverage_reason: d.reason ?? null,
+  }, `insurer ${money(d.insurer)}, patient ${money(d.patient)}: ${d.reason}`),
   'billing.paid': (draft, e, d) => bill(draft, e, d, {
-    state: 'PAID', step: 'settled', attention: null, payment_id: d.payment_id, provider: d.provider, charged: d.charged, reason: null,
-  }),
-  'billing.failed': (draft, e, d) => bill(draft, e, d, { state: 'FAILED', step: 'settled', attention: null, reason: d.reason, code: d.code }),
-  'billing.compensated': (draft, e, d) => bill(draft, e, d, {}),
-  'billing.stuck': (draft, e, d) => bill(draft, e, d, { attention: 'stuck', step: d.step, reason: d.reason }),
-  'billing.written-off': (draft, e, d) => bill(draft, e, d, { attention: null, written_off: true, reason: d.reason }),
+    ...SETTLED, state: 'PAID', provider: d.provider ?? null, charged: d.charged ?? null, reason: null, code: null,
+    ...(d.payment_id ? { payment_id: d.payment_id } : {}),
+  }, `${money(d.charged)} charged by ${d.provider}`),
+  'billing.failed': (draft, e, d) => bill(draft, e, d, { ...SETTLED, state: 'FAILED', reason: d.reason ?? null, code: d.code ?? null }, d.reason),
+  'billing.compensated': (draft, e, d) => bill(draft, e, d, {}, d.what),
+  'billing.stuck': (draft, e, d) => bill(draft, e, d, {
+    state: 'PENDING', step: d.step ?? null, attention: 'stuck', reason: d.reason ?? null, retry_at: null,
+  }, d.reason),
+  'billing.written-off': (draft, e, d) => bill(draft, e, d, {
+    ...SETTLED, state: 'FAILED', written_off: true, reason: d.reason ?? null,
+  }, `written off by ${d.by}: ${d.reason}`),
 };
 
-/** The later of two RFC 3339 UTC times. @param {string} a @param {string} b */
-function later_of(a, b) {
-  return a > b ? a : b;
-}
+/** A bill that needs nothing more. */
+const SETTLED = { step: 'settled', attention: null, retry_at: null };
+
+/** Whether what `unit` says concerns this incident now. @param {Incident} i @param {string} unit */
+const isMine = (i, unit) => i.unit_id === null || i.unit_id === unit;
+/** Statuses in which a unit is on an incident. @param {string} status */
+const onIncident = (status) => !['available', 'at-post', 'cancelled', 'out-of-service'].includes(status);
 
 /** @type {Fold} */
 function unitStatus(draft, e, d) {
@@ -323,30 +332,44 @@ function unitStatus(draft, e, d) {
   const id = d.unit_id;
   if (!id) return;
   const unit = draft.next.units.get(id);
-  const busy = !['available', 'at-post', 'out-of-service', 'cancelled'].includes(status);
   draft.own('units').set(id, filled(unit ?? BLANK_UNIT, {
-    unit_id: id, status, incident_id: busy ? d.incident_id ?? null : null,
-    hospital: busy ? d.hospital ?? unit?.hospital ?? null : null,
+    unit_id: id, status, status_at: d.at ?? e.at, incident_id: onIncident(status) ? d.incident_id ?? null : null,
+    ...leg(status, d, e, unit), ...(onIncident(status) ? {} : { hospital: null, eta_at: null }),
     location: d.location ?? undefined, updated_at: e.at,
   }));
-  draft.patch('incidents', d.incident_id, (i) => {
-    if (i.unit_id && i.unit_id !== id) return {};
-    if (!busy) return CARE_OVER.has(i.status) ? {} : { unit_status: status, updated_at: e.at };
-    return {
-      unit_id: id, unit_status: status, hospital: d.hospital ?? i.hospital, updated_at: e.at, offset: e.offset,
-      waiting_reason: null, eta_at: ['on-scene', 'at-patient', 'arrived', 'handed-over'].includes(status) ? null
-        : d.hospital ? later(e.at, d.hospital.drive_s ?? 0) : i.eta_at,
-    };
-  });
+  incident(draft, e, d.incident_id, (i) => unitReports(i, status, e, d));
 }
 
-/** @type {Fold} */
-function triageStatus(draft, e, d) {
-  for (const incident of draft.next.incidents.values()) {
-    if (incident.patient_id === d.patient_id && !CARE_OVER.has(incident.status)) {
-      draft.patch('incidents', incident.incident_id, () => ({ triage: d, updated_at: later_of(incident.updated_at, e.at) }));
-    }
-  }
+/**
+ * What a unit's status says of the incident it is on.
+ * @param {Incident} i
+ * @param {string} status
+ * @param {LiveEvent} e
+ * @param {any} d
+ * @returns {Partial<Incident> | null}
+ */
+function unitReports(i, status, e, d) {
+  const begins = (status === 'reserved' || status === 'assigned') && i.unit_id !== d.unit_id;
+  if (!begins && !isMine(i, d.unit_id)) return null;
+  const times = { ...(begins ? { call: i.times.call ?? null } : i.times), [status.replaceAll('-', '_')]: d.at ?? e.at };
+  if (status === 'cancelled') return { ...RELEASED, times };
+  return {
+    ...(begins ? RELEASED : {}), times, unit_id: d.unit_id, unit_status: status, waiting_reason: null,
+    ...(['handed-over', 'available', 'at-post', 'out-of-service'].includes(status) ? { eta_at: null } : leg(status, d, e, i)),
+  };
+}
+
+/**
+ * Where a unit goes next and when it is expected there.
+ * @param {string} status
+ * @param {any} d
+ * @param {LiveEvent} e
+ * @param {{hospital: any} | undefined} before
+ */
+function leg(status, d, e, before) {
+  if (status === 'onboard') return { hospital: d.hospital ?? null, eta_at: d.hospital ? later(d.at ?? e.at, d.hospital.drive_s ?? 0) : null };
+  if (status === 'arrived') return { hospital: d.hospital ?? before?.hospital ?? null, eta_at: null };
+  return ['on-scene', 'at-patient', 'handed-over'].includes(status) ? { eta_at: null } : {};
 }
 
 /** @type {Fold} */
@@ -377,23 +400,25 @@ function notification(draft, e, d) {
   });
 }
 
+/** Most entries kept in the history of a bill. */
+const MAX_HISTORY = 64;
+
 /**
  * @param {Draft} draft
  * @param {LiveEvent} e
  * @param {any} d
- * @param {Record<string, any>} change
+ * @param {Partial<Bill>} change
+ * @param {string | undefined} text of the entry in the history
  */
-function bill(draft, e, d, change) {
+function bill(draft, e, d, change, text) {
   if (!d.bill_id) return;
   const old = draft.next.bills.get(d.bill_id);
-  const known = old?.history.some((h) => h.at === e.at && h.kind === e.kind);
-  const entry = {
-    at: e.at, kind: e.kind, step: d.step ?? null, reason: d.reason ?? null, what: d.what ?? null, by: d.by ?? null,
-    code: d.code ?? null, retry_at: d.retry_at ?? null,
-  };
+  const history = old?.history ?? [];
+  const known = history.some((h) => h.at === e.at && h.kind === e.kind);
+  const entry = { at: e.at, kind: e.kind, step: d.step ?? null, text: text ?? '' };
   const next = filled(old ?? BLANK_BILL, {
     bill_id: d.bill_id, incident_id: d.incident_id, ...change, updated_at: e.at,
-    history: known ? old?.history : [...(old?.history ?? []), entry].slice(-60),
+    history: known ? history : [...history, entry].slice(-MAX_HISTORY),
   });
   draft.own('bills').set(d.bill_id, next);
   draft.patch('incidents', d.incident_id, () => ({ bill: { state: next.state, step: next.step, attention: next.attention } }));

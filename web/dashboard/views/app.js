@@ -27,8 +27,8 @@ function Exercise() {
     document.title = `${store.exercise.value ? 'EXERCISE · ' : ''}SHERS dispatch`;
   }, [store.exercise.value]);
   if (!store.exercise.value) return null;
-  return html`<div class="exercise" role="note"><strong>EXERCISE</strong>
-    <span>Simulated patients and units. Messages and payments go to the sandbox; nothing leaves this house.</span></div>`;
+  return html`<aside class="exercise" aria-label="Exercise"><strong>EXERCISE</strong>
+    <span>Simulated patients and units. Messages and payments go to the sandbox; nothing leaves this house.</span></aside>`;
 }
 
 function Toasts() {

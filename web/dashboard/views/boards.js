@@ -51,7 +51,7 @@ function show(name) {
 function Fleet() {
   const units = [...store.units.value.values()].sort((a, b) => fleetRank(a.status) - fleetRank(b.status) || a.unit_id.localeCompare(b.unit_id, 'en', { numeric: true }));
   if (units.length === 0) return html`<p class="empty">No units are registered.</p>`;
-  return html`<table class="board"><thead><tr><th scope="col">Unit</th><th scope="col">Status</th><th scope="col">Crew</th><th scope="col">For</th><th scope="col" class="num">Since</th></tr></thead>
+  return html`<table class="board"><thead><tr><th scope="col">Unit</th><th scope="col">Status</th><th scope="col" class="wide-only">Crew</th><th scope="col">For</th><th scope="col" class="num">Since</th></tr></thead>
     <tbody>${units.map((u) => html`<${UnitRow} key=${u.unit_id} unit=${u} />`)}</tbody></table>`;
 }
 
@@ -61,9 +61,9 @@ function UnitRow({ unit: u }) {
   return html`<tr class=${cx(store.selectedUnit.value === u.unit_id && 'chosen', isFree(u.status) && 'free')}>
     <td><button class="cell-link" onClick=${() => pickUnit(u.unit_id)} title="Show on the map">${u.unit_id}</button></td>
     <td><${UnitStatus} status=${u.status} /></td>
-    <td class="dim">${u.crew_level?.toUpperCase()}${u.kind !== 'ambulance' && html` · ${words(u.kind)}`}</td>
+    <td class="dim wide-only">${u.kind === 'ambulance' ? u.crew_level?.toUpperCase() : words(u.kind)}</td>
     <td class="grow">${u.hospital ? html`<span class="dim">→ ${u.hospital.name}</span>` : incident ? html`<span class="dim">P${incident.priority} ${incident.summary}</span>` : html`<span class="dim">${u.station_id ?? ''}</span>`}</td>
-    <td class="num"><${Since} at=${u.updated_at} /></td></tr>`;
+    <td class="num"><${Since} at=${u.status_at ?? u.updated_at} /></td></tr>`;
 }
 
 /** @param {{at: string}} props */
@@ -72,11 +72,11 @@ const Since = ({ at }) => html`<span title=${timeOfDay(at)}>${clock(store.now.va
 function Bills() {
   const bills = [...store.bills.value.values()].sort((a, b) => rank(a) - rank(b) || (a.updated_at < b.updated_at ? 1 : -1)).slice(0, 200);
   if (bills.length === 0) return html`<p class="empty">No bills yet. One is made when a patient is handed over.</p>`;
-  return html`<table class="board"><thead><tr><th scope="col">Bill</th><th scope="col">State</th><th scope="col">Step</th><th scope="col" class="num">Total</th><th scope="col" class="num">Insurer</th><th scope="col" class="num">Patient</th><th scope="col">Why</th><th scope="col"><span class="unseen">Actions</span></th></tr></thead>
+  return html`<table class="board"><thead><tr><th scope="col">Bill</th><th scope="col">State</th><th scope="col" class="wide-only">Step</th><th scope="col" class="num">Total</th><th scope="col" class="num wide-only">Insurer</th><th scope="col" class="num">Patient</th><th scope="col">Why</th><th scope="col"><span class="unseen">Actions</span></th></tr></thead>
     <tbody>${bills.map((b) => html`<tr key=${b.bill_id} class=${cx(store.selected.value === b.incident_id && 'chosen')}>
       <td><button class="cell-link mono" onClick=${() => store.select(b.incident_id)}>${shortId(b.bill_id)}</button></td>
-      <td><${BillMark} state=${b.state} attention=${b.attention} /></td><td class="dim">${words(b.step)}</td>
-      <td class="num">${money(b.total)}</td><td class="num dim">${money(b.insurer)}</td><td class="num dim">${money(b.patient_share)}</td>
+      <td><${BillMark} state=${b.state} attention=${b.attention} /></td><td class="dim wide-only">${words(b.step)}</td>
+      <td class="num">${money(b.total)}</td><td class="num dim wide-only">${money(b.insurer)}</td><td class="num dim">${money(b.patient_share)}</td>
       <td class="grow dim" title=${b.reason ?? undefined}>${b.reason ?? b.provider ?? ''}</td><td class="row-actions"><${BillActions} bill=${b} /></td></tr>`)}</tbody></table>`;
 }
 
@@ -85,7 +85,7 @@ const rank = (b) => (b.attention ? 0 : b.state === 'PENDING' ? 1 : b.state === '
 
 /** @param {{bill: import('../types').Bill}} props */
 export function BillActions({ bill: b }) {
-  if (b.state === 'PAID' || /** @type {any} */ (b).written_off || (b.state === 'PENDING' && !b.attention)) return null;
+  if (b.state === 'PAID' || b.written_off || (b.state === 'PENDING' && !b.attention)) return null;
   return html`<button onClick=${() => retryBill(b.bill_id)}>Retry</button>
     <button onClick=${() => { store.dialog.value = { name: 'write-off', bill: b.bill_id }; }}>Write off…</button>`;
 }

@@ -28,8 +28,8 @@ function Figures() {
     <${Figure} label="to acknowledge" value=${f.unacknowledged} tone=${f.unacknowledged > 0 && 'warm'} />
     <${Figure} label="waiting" value=${f.waiting} tone=${f.waiting > 0 && 'warm'} title="Incidents without a unit that can go" />
     <${Figure} label="units free" value=${f.units_free} of=${f.units} tone=${f.units > 0 && f.units_free === 0 && 'hot'} />
-    <${Figure} label="bills open" value=${f.bills_pending} />
-    ${response && html`<${Figure} label="response p50 · p90" value=${`${clock(response.p50 * 1000)} · ${clock(response.p90 * 1000)}`} title="From call to arrival at the scene, middle and 90th centile" />`}
+    <${Figure} label="bills open" tone="extra" value=${f.bills_pending} />
+    ${response && html`<${Figure} label="response p50 · p90" tone="extra" value=${`${clock(response.p50 * 1000)} · ${clock(response.p90 * 1000)}`} title="From call to arrival at the scene, middle and 90th centile" />`}
   </dl>`;
 }
 

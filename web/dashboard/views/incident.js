@@ -35,7 +35,7 @@ function Head({ incident: i }) {
   return html`<div class="incident-head">
     <div class="title"><${PriorityMark} priority=${i.priority} size=${34} />
       <div><h2>${i.summary || 'Incident'}</h2>
-        <p class="meta"><${Phase} incident=${i} /><span class="mono">${shortId(i.incident_id)}</span>
+        <p class="meta"><${Phase} incident=${i} /><span class="mono" title=${i.incident_id}>${shortId(i.incident_id)}</span>
           <span>opened ${timeOfDay(i.opened_at)}</span>${i.exercise && html`<span class="chip exercise-chip">exercise</span>`}</p></div>
       <button class="quiet close" aria-label="Close the panel" onClick=${() => store.select(null)}>×</button></div>
     <${Who} incident=${i} />
@@ -56,23 +56,20 @@ function Who({ incident: i }) {
     ${(i.calls > 1) && html`<span class="chip">${i.calls} calls joined</span>`}</p>`;
 }
 
-const STAGES = [['opened', 'Call'], ['acknowledged', 'Ack'], ['assigned', 'Unit'], ['enroute', 'En route'], ['on-scene', 'Scene'], ['onboard', 'Onboard'], ['arrived', 'Hospital'], ['handed-over', 'Handed over'], ['closed', 'Closed']];
+const STAGES = [['opened', 'Call'], ['acknowledged', 'Ack'], ['assigned', 'Unit'], ['enroute', 'En route'], ['on-scene', 'Scene'], ['onboard', 'On board'], ['arrived', 'Hosp.'], ['handed-over', 'Hand over'], ['closed', 'End']];
 /** @type {Record<string, string>} */
 const STAGE_OF = { 'at-patient': 'on-scene', reserved: 'assigned', waiting: 'acknowledged', resolved: 'handed-over' };
 
 /**
- * When each stage was reached, from the timeline and the document.
+ * When each stage was reached.
  * @param {import('../types').Incident} i
  */
 function stageTimes(i) {
   /** @type {Record<string, string>} */
   const times = { opened: i.opened_at };
+  for (const [name, at] of Object.entries(i.times)) if (at) times[name.replaceAll('_', '-')] = at;
   if (i.acknowledged_at) times.acknowledged = i.acknowledged_at;
   if (i.closed_at) times.closed = i.closed_at;
-  for (const e of store.timeline.value) {
-    if (e.kind === 'dispatch.assigned') times.assigned = e.at;
-    if (e.kind.startsWith('unit.status.')) times[e.kind.slice(12)] = e.at;
-  }
   return times;
 }
 
@@ -120,19 +117,20 @@ function ScoreBar({ score: s }) {
 
 /** @param {{incident: import('../types').Incident}} props */
 function AssignmentBox({ incident: i }) {
-  const a = store.assignments.value.get(i.incident_id) ?? store.timeline.value.findLast?.((e) => e.kind === 'dispatch.assigned')?.data;
+  const a = i.assignment;
   const unit = i.unit_id ? store.units.value.get(i.unit_id) : undefined;
   const eta = i.eta_at ? ms(i.eta_at) - store.now.value : NaN;
   return html`<section class="box"><h3>Assignment ${i.unit_id && html`<span class="h-right mono">${i.unit_id}</span>`}</h3>
     ${!i.unit_id && !i.waiting_reason && html`<p class="dim">${section(i) === 0 ? 'No unit is assigned yet.' : 'No unit was on it at the end.'}</p>`}
     ${i.waiting_reason && html`<p class="waiting">▲ Waiting: ${i.waiting_reason}</p>`}
+    ${i.cancel_reason && html`<p class="reason">Cancelled: ${i.cancel_reason}</p>`}
     ${i.unit_id && html`<p class="assigned"><${UnitStatus} status=${section(i) === 0 ? unit?.status ?? i.unit_status : i.unit_status} />
       ${section(i) === 0 && Number.isFinite(eta) && html`<span class="eta">${eta >= 0 ? `arrives in ${clock(eta)}` : `due ${clock(-eta)} ago`}</span>`}
       ${i.hospital && html`<span>→ ${i.hospital.name}</span>`}</p>`}
     ${a?.reason && html`<p class="reason">${a.reason}</p>`}
-    ${a?.candidates?.length > 0 && html`<table class="mini"><caption class="unseen">Units considered</caption>
+    ${a && a.candidates?.length > 0 && html`<table class="mini"><caption class="unseen">Units considered</caption>
       <thead><tr><th scope="col">Considered</th><th scope="col" class="num">Drive</th><th scope="col" class="num">Distance</th></tr></thead>
-      <tbody>${a.candidates.slice(0, 4).map((/** @type {import('../types').Candidate} */ c) => html`<tr key=${c.unit_id} class=${cx(c.unit_id === a.unit_id && 'best')}><td>${c.unit_id}${c.unit_id === a.unit_id && html` <span class="chip">chosen</span>`}</td><td class="num">${span(c.eta_s)}</td><td class="num">${distance(c.distance_m)}</td></tr>`)}</tbody></table>
+      <tbody>${a.candidates.slice(0, 4).map((c) => html`<tr key=${c.unit_id} class=${cx(c.unit_id === a.unit_id && 'best')}><td>${c.unit_id}${c.unit_id === a.unit_id && html` <span class="chip">chosen</span>`}</td><td class="num">${span(c.eta_s)}</td><td class="num">${distance(c.distance_m)}</td></tr>`)}</tbody></table>
       <p class="fine">Drive times: ${a.eta_source}. Decided by ${a.by}.</p>`}
   </section>`;
 }

@@ -3,6 +3,7 @@
  */
 import { CityMap } from '../map/city-map.js';
 import { distance } from '../model/format.js';
+import { toWorld } from '../model/geo.js';
 import { isBreached, section } from '../model/queue.js';
 import { effect, html, untracked, useEffect, useRef, useState } from '../ui.js';
 import * as store from '../store.js';
@@ -31,13 +32,9 @@ export function MapPanel() {
       effect(() => {
         const id = store.selected.value;
         const place = id ? untracked(() => store.incidents.value.get(id)?.location) : null;
-        if (place) city.reveal(place);
+        if (place) city.reveal(toWorld(place));
       }),
-      effect(() => {
-        const id = store.selectedUnit.value;
-        const place = id ? untracked(() => store.units.value.get(id)?.location) : null;
-        if (place) city.reveal(place);
-      }),
+      effect(() => { if (store.selectedUnit.value) city.revealUnit(store.selectedUnit.value); }),
     ];
     /** @param {import('../types').Fix[]} fixes */
     const listener = (fixes) => city.addFixes(fixes);

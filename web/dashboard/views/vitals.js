@@ -39,7 +39,7 @@ function Chart({ sign, readings, times, axis }) {
   const lastValue = values.findLast?.((v) => v !== null) ?? null;
   useEffect(() => {
     const node = /** @type {HTMLElement} */ (host.current);
-    const height = axis ? 72 : 50;
+    const height = axis ? 76 : 54;
     const make = () => {
       plot.current?.destroy();
       plot.current = new UPlot(options(sign, node.clientWidth, height, axis, (u) => hover(u, number.current, sign)), [times, values], node);
@@ -80,7 +80,7 @@ function options(sign, width, height, axis, onCursor) {
   const colour = (name) => style.getPropertyValue(name).trim();
   const grid = { stroke: colour('--line'), width: 1 };
   return {
-    width, height, padding: [4, 6, 0, 0], legend: { show: false },
+    width, height, padding: [6, 6, axis ? 0 : 6, 0], legend: { show: false },
     cursor: { sync: { key: 'vitals' }, y: false, points: { size: 6 }, drag: { x: false, y: false } },
     scales: {
       x: { time: true },

@@ -6,7 +6,7 @@
 
 use crate::logging::Format;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use shers_contract::api::Service;
+use shers_contract::api::{Role, Service};
 use std::{collections::BTreeSet, fmt, net::SocketAddr, path::PathBuf};
 use toml::{Table, Value};
 
@@ -32,12 +32,27 @@ pub struct Top {
     pub token: Option<String>,
     /// A file that holds the token.
     pub token_file: Option<PathBuf>,
+    /// Further tokens: `[[tokens]]` with `subject`, `role` and `sha256`, the hex digest of the token.
+    #[serde(skip_serializing)]
+    pub tokens: Vec<KnownToken>,
     /// A JSON Web Key Set; when given, tokens are JWTs checked against it.
     pub jwks_file: Option<PathBuf>,
     /// Required `iss` of JWTs.
     pub jwt_issuer: Option<String>,
     /// Required `aud` of JWTs.
     pub jwt_audience: Option<String>,
+}
+
+/// A token that is known by its digest only.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KnownToken {
+    /// Who holds it.
+    pub subject: String,
+    /// What it allows.
+    pub role: Role,
+    /// SHA-256 of the token, 64 hex digits.
+    pub sha256: String,
 }
 
 impl Default for Top {
@@ -51,6 +66,7 @@ impl Default for Top {
             log_filter: "info".to_owned(),
             token: None,
             token_file: None,
+            tokens: Vec::new(),
             jwks_file: None,
             jwt_issuer: None,
             jwt_audience: None,
@@ -84,7 +100,7 @@ pub struct Config {
 }
 
 /// Sections that belong to a service or the web layer.
-const SECTIONS: [&str; 9] =
+pub const SECTIONS: [&str; 9] =
     ["web", "wearable", "triage", "incidents", "dispatch", "notification", "billing", "insurance", "stream"];
 
 /// What is wrong with a configuration, every problem of it.

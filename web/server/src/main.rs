@@ -13,7 +13,7 @@ fn main() -> ExitCode {
     match commands::run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            logging::complain(&error);
+            logging::complain(&*error);
             ExitCode::FAILURE
         }
     }

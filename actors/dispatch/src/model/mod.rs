@@ -5,8 +5,11 @@
 //! - [`hospital`]: a hospital's file, and which hospital a crew drives to.
 //! - [`fleet`]: what the desk sees of all units, and which of them may be sent.
 //! - [`desk`]: the recommendation with its sentence, and the order of the waiting.
+//! - [`case`]: what the log says about an incident.
 //! - [`positions`]: which fixes are believed.
 
+pub mod case;
+pub mod decision;
 pub mod desk;
 pub mod event;
 pub mod fleet;

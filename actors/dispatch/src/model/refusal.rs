@@ -88,9 +88,8 @@ impl From<UnitRefusal> for Problem {
             UnitRefusal::Exists => {
                 Self::conflict("a unit with this id is registered with other data; change it with PATCH")
             }
-            UnitRefusal::Retired => {
-                Self::conflict("the unit was retired for good; register its crew under another id").with("status", "retired")
-            }
+            UnitRefusal::Retired => Self::conflict("the unit was retired for good; register its crew under another id")
+                .with("status", "retired"),
             UnitRefusal::IllegalStatus { current, asked } => illegal(current, asked),
             UnitRefusal::OtherIncident { status, own: Some(own), asked } => {
                 in_state(format!("the unit is {status} for incident {own}, not for {asked}"), status)
@@ -100,7 +99,9 @@ impl From<UnitRefusal> for Problem {
                 in_state(format!("the unit is {status} and has no incident, so not {asked} either"), status)
             }
             UnitRefusal::Busy { status, incident_id } => in_state(
-                format!("the unit is {status} for incident {incident_id}; it is free when it reports available or at-post"),
+                format!(
+                    "the unit is {status} for incident {incident_id}; it is free when it reports available or at-post"
+                ),
                 status,
             )
             .with("incident_id", incident_id.as_str()),
@@ -115,7 +116,9 @@ impl From<UnitRefusal> for Problem {
                 in_state(format!("the unit is {status} and not assigned to incident {incident_id}"), status)
             }
             UnitRefusal::TooLate { status } => in_state(
-                format!("the unit is {status}: the patient is on board or handed over, so it can't be taken off the incident"),
+                format!(
+                    "the unit is {status}: the patient is on board or handed over, so it can't be taken off the incident"
+                ),
                 status,
             ),
             UnitRefusal::Invalid { field, detail } => Self::invalid(&field, detail),

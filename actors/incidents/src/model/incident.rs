@@ -14,16 +14,11 @@
 
 use super::case::{Attention, Case, Phase, UnitWork};
 use super::command::{BillOutcome, Command, NewCall, Refusal, UnitNews};
-use super::view;
+use super::{steps, view};
 use shers_contract::{
     HospitalId, IncidentId, Timestamp, UnitId,
     api::Answer,
-    dispatch::UnitStatus,
-    incident::{
-        Acknowledged, CallJoined, CancelDispatch, Cancelled, Closed, Disposition, Escalated, IncidentEvent, Opened, Priority,
-        Resolved, StartBilling, UnitChanged,
-    },
-    notification::{SendNotification, Template},
+    incident::{Acknowledged, Closed, Disposition, Escalated, IncidentEvent},
 };
 use shers_runtime::{Aggregate, NoEffect};
 
@@ -66,14 +61,14 @@ type Decision = Result<Vec<IncidentEvent>, Refusal>;
 const NOTHING_NEW: Decision = Ok(Vec::new());
 
 impl Incident {
-    /// The status as in JSON.
+    /// The status as in JSON: the word of the last event that changed who must act. An escalation raises
+    /// the level and leaves the status.
     #[must_use]
     pub fn status(&self) -> &'static str {
         match self {
             Self::Unopened => "unopened",
             Self::Open(case) => match &case.attention {
                 Attention::Acknowledged { .. } => "acknowledged",
-                Attention::Awaited { .. } if case.level > 0 => "escalated",
                 Attention::Awaited { .. } => "opened",
             },
             Self::Resolved { .. } => "resolved",
@@ -87,9 +82,10 @@ impl Incident {
     pub fn case(&self) -> Option<&Case> {
         match self {
             Self::Unopened => None,
-            Self::Open(case) | Self::Resolved { case, .. } | Self::Closed { case, .. } | Self::Cancelled { case, .. } => {
-                Some(case)
-            }
+            Self::Open(case)
+            | Self::Resolved { case, .. }
+            | Self::Closed { case, .. }
+            | Self::Cancelled { case, .. } => Some(case),
         }
     }
 
@@ -105,8 +101,8 @@ impl Incident {
 
     fn receive(&self, call: &NewCall, now: Timestamp) -> Decision {
         match self {
-            Self::Unopened => Ok(open(call, now)),
-            Self::Open(case) => Ok(join(case, call)),
+            Self::Unopened => Ok(steps::open(call, now)),
+            Self::Open(case) => Ok(steps::join(case, call)),
             Self::Resolved { .. } | Self::Closed { .. } | Self::Cancelled { .. } => {
                 Err(Refusal::Over { status: self.status() })
             }
@@ -130,7 +126,7 @@ impl Incident {
         match self {
             Self::Unopened => Err(Refusal::Unknown),
             Self::Open(case) => {
-                let priority = more_urgent(case.priority);
+                let priority = steps::more_urgent(case.priority);
                 let next_at = match case.attention {
                     Attention::Awaited { next_at, .. } => next_at,
                     Attention::Acknowledged { .. } => None,
@@ -148,7 +144,9 @@ impl Incident {
                 }
                 Ok(events)
             }
-            Self::Resolved { .. } | Self::Closed { .. } | Self::Cancelled { .. } => self.refuse("escalated", "it is over"),
+            Self::Resolved { .. } | Self::Closed { .. } | Self::Cancelled { .. } => {
+                self.refuse("escalated", "it is over")
+            }
         }
     }
 
@@ -173,7 +171,7 @@ impl Incident {
     fn resolve(&self, by: &str, disposition: Disposition, now: Timestamp) -> Decision {
         match self {
             Self::Unopened => Err(Refusal::Unknown),
-            Self::Open(case) => Ok(resolve(case, by, disposition, now)),
+            Self::Open(case) => Ok(steps::resolve(case, by, disposition, now)),
             Self::Resolved { disposition: known, .. } if *known == disposition => NOTHING_NEW,
             Self::Resolved { .. } | Self::Closed { .. } | Self::Cancelled { .. } => {
                 self.refuse("resolved", "how it ended is recorded already")
@@ -198,7 +196,7 @@ impl Incident {
                 Some(UnitWork { unit_id, phase: Some(Phase::Onboard | Phase::Arrived), .. }) => {
                     Err(Refusal::PatientOnBoard { unit_id: unit_id.clone(), status: self.status() })
                 }
-                Some(_) | None => Ok(cancel(case, by, reason, now)),
+                Some(_) | None => Ok(steps::cancel(case, by, reason, now)),
             },
             Self::Cancelled { .. } => NOTHING_NEW,
             Self::Resolved { .. } | Self::Closed { .. } => self.refuse("cancelled", "care has ended already"),
@@ -209,7 +207,7 @@ impl Incident {
     fn follow(&self, unit_id: &UnitId, news: &UnitNews, now: Timestamp) -> Decision {
         match self {
             Self::Unopened => Err(Refusal::Unknown),
-            Self::Open(case) => Ok(follow(case, unit_id, news, now)),
+            Self::Open(case) => Ok(steps::follow(case, unit_id, news, now)),
             Self::Resolved { .. } | Self::Closed { .. } | Self::Cancelled { .. } => NOTHING_NEW,
         }
     }
@@ -249,11 +247,9 @@ impl Aggregate for Incident {
     fn evolve(self, event: &IncidentEvent, at: Timestamp) -> Self {
         match (self, event) {
             (Self::Unopened, IncidentEvent::Opened(opened)) => Self::Open(Box::new(Case::begin(opened, at))),
-            (Self::Open(case), IncidentEvent::Resolved(resolved)) => Self::Resolved {
-                case,
-                disposition: resolved.disposition,
-                hospital_id: resolved.hospital_id.clone(),
-            },
+            (Self::Open(case), IncidentEvent::Resolved(resolved)) => {
+                Self::Resolved { case, disposition: resolved.disposition, hospital_id: resolved.hospital_id.clone() }
+            }
             (Self::Open(case), IncidentEvent::Cancelled(cancelled)) => {
                 Self::Cancelled { case, reason: cancelled.reason.clone() }
             }
@@ -309,9 +305,10 @@ impl Incident {
     fn case_mut(&mut self) -> Option<&mut Case> {
         match self {
             Self::Unopened => None,
-            Self::Open(case) | Self::Resolved { case, .. } | Self::Closed { case, .. } | Self::Cancelled { case, .. } => {
-                Some(case)
-            }
+            Self::Open(case)
+            | Self::Resolved { case, .. }
+            | Self::Closed { case, .. }
+            | Self::Cancelled { case, .. } => Some(case),
         }
     }
 }
@@ -345,198 +342,4 @@ fn note(case: &mut Case, event: &IncidentEvent) {
         | IncidentEvent::Closed(_)
         | IncidentEvent::Cancelled(_) => {}
     }
-}
-
-/// Opens it: next of kin are told and a unit is asked for in the same append.
-fn open(call: &NewCall, now: Timestamp) -> Vec<IncidentEvent> {
-    let opened = Opened {
-        incident_id: call.incident_id.clone(),
-        patient_id: call.patient_id.clone(),
-        priority: call.priority,
-        location: call.location,
-        call: call.call.clone(),
-        needs: call.needs.clone(),
-        acknowledge_by: now.plus_ms(call.rule.acknowledge_within_ms),
-        max_escalations: call.rule.max_escalations,
-    };
-    let case = Case::begin(&opened, now);
-    let mut events = vec![IncidentEvent::Opened(opened)];
-    events.extend(case.tell(Template::EmergencyDetected, None).map(IncidentEvent::SendNotification));
-    events.push(IncidentEvent::RequestDispatch(case.request()));
-    events
-}
-
-/// Joins a further call. Dispatch hears again when that makes the incident more urgent or first says
-/// where it is, as long as no unit works for it.
-fn join(case: &Case, call: &NewCall) -> Vec<IncidentEvent> {
-    let priority = case.priority.min(call.priority);
-    let found = case.location.is_none() && call.location.is_some();
-    if priority == case.priority && !found && case.heard_lately(&call.call, call.rule.join_quiet_ms) {
-        return Vec::new();
-    }
-    let location = call.location.filter(|location| Some(*location) != case.location);
-    let mut events = vec![IncidentEvent::CallJoined(CallJoined { call: call.call.clone(), priority, location })];
-    if (priority < case.priority || found) && case.working_unit().is_none() {
-        let worse = Case { priority, location: location.or(case.location), ..case.clone() };
-        events.push(IncidentEvent::RequestDispatch(worse.request()));
-    }
-    events
-}
-
-/// Ends it by a person's word. Whatever dispatch still does for it is called off, unless a crew has the
-/// patient on board: that crew ends its own run.
-fn resolve(case: &Case, by: &str, disposition: Disposition, now: Timestamp) -> Vec<IncidentEvent> {
-    let working = case.working_unit();
-    let loaded = working.filter(|unit| unit.phase >= Some(Phase::Onboard));
-    let mut events = vec![IncidentEvent::Resolved(Resolved {
-        disposition,
-        by: Some(by.to_owned()),
-        unit_id: working.map(|unit| unit.unit_id.clone()),
-        hospital_id: loaded.and_then(|unit| unit.hospital_id.clone()),
-    })];
-    if loaded.is_none() {
-        events.push(call_back(case, "the incident was resolved"));
-    }
-    let transported = disposition == Disposition::Transported;
-    let distance_m = loaded.and_then(|unit| unit.loaded_distance_m).filter(|_| transported);
-    let unit_id = working.map(|unit| unit.unit_id.clone());
-    events.extend(start_billing(case, unit_id.as_ref(), distance_m, disposition, now));
-    events
-}
-
-/// Calls it off.
-fn cancel(case: &Case, by: &str, reason: &str, now: Timestamp) -> Vec<IncidentEvent> {
-    let mut events = vec![
-        IncidentEvent::Cancelled(Cancelled { by: by.to_owned(), reason: reason.to_owned() }),
-        call_back(case, reason),
-    ];
-    if !case.told.is_empty() {
-        events.extend(case.tell(Template::Cancelled, None).map(IncidentEvent::SendNotification));
-    }
-    if case.a_unit_went() {
-        events.extend(start_billing(case, None, None, Disposition::Other, now));
-    }
-    events
-}
-
-/// Follows a unit's work. Only what is remembered becomes an event: a repeat, or a step that says
-/// nothing new, gives none.
-fn follow(case: &Case, unit_id: &UnitId, news: &UnitNews, now: Timestamp) -> Vec<IncidentEvent> {
-    let known = case.unit(unit_id);
-    let phase = known.and_then(|unit| unit.phase);
-    match news {
-        UnitNews::Assigned { eta_s, level_of_care } if phase.is_none() => {
-            vec![IncidentEvent::UnitChanged(UnitChanged {
-                eta_s: Some(*eta_s),
-                level_of_care: level_of_care.clone(),
-                ..changed(unit_id, UnitStatus::Assigned)
-            })]
-        }
-        UnitNews::Enroute if phase < Some(Phase::Enroute) => {
-            let mut events = vec![IncidentEvent::UnitChanged(changed(unit_id, UnitStatus::Enroute))];
-            let eta_min = known.and_then(|unit| unit.eta_s).map(|eta_s| eta_s.div_ceil(60).max(1));
-            let notice = case.tell(Template::UnitEnroute, Some(unit_id));
-            events.extend(notice.map(|n| IncidentEvent::SendNotification(SendNotification { eta_min, ..n })));
-            events
-        }
-        UnitNews::OnScene if phase < Some(Phase::Enroute) => {
-            vec![IncidentEvent::UnitChanged(changed(unit_id, UnitStatus::Enroute))]
-        }
-        UnitNews::Onboard { hospital_id } if phase < Some(Phase::Onboard) => {
-            vec![IncidentEvent::UnitChanged(UnitChanged {
-                hospital_id: hospital_id.clone(),
-                ..changed(unit_id, UnitStatus::Onboard)
-            })]
-        }
-        UnitNews::Arrived { hospital_id, hospital, distance_m } if phase < Some(Phase::Arrived) => {
-            let mut events = vec![IncidentEvent::UnitChanged(UnitChanged {
-                hospital_id: hospital_id.clone(),
-                loaded_distance_m: *distance_m,
-                ..changed(unit_id, UnitStatus::Arrived)
-            })];
-            let notice = case.tell(Template::ArrivedAtHospital, Some(unit_id));
-            events.extend(
-                notice.map(|n| IncidentEvent::SendNotification(SendNotification { hospital: hospital.clone(), ..n })),
-            );
-            events
-        }
-        UnitNews::HandedOver { hospital_id, distance_m } => {
-            hand_over(case, unit_id, hospital_id.clone(), *distance_m, now)
-        }
-        UnitNews::Released if phase.is_some() => {
-            vec![IncidentEvent::UnitChanged(changed(unit_id, UnitStatus::Available))]
-        }
-        UnitNews::Assigned { .. }
-        | UnitNews::Enroute
-        | UnitNews::OnScene
-        | UnitNews::Onboard { .. }
-        | UnitNews::Arrived { .. }
-        | UnitNews::Released => Vec::new(),
-    }
-}
-
-/// Ends it by the hand-over. Other units that still work for it are called back.
-fn hand_over(
-    case: &Case,
-    unit_id: &UnitId,
-    hospital_id: Option<HospitalId>,
-    distance_m: Option<u32>,
-    now: Timestamp,
-) -> Vec<IncidentEvent> {
-    let known = case.unit(unit_id);
-    let hospital_id = hospital_id.or_else(|| known.and_then(|unit| unit.hospital_id.clone()));
-    let distance_m = known.and_then(|unit| unit.loaded_distance_m).or(distance_m);
-    let disposition = Disposition::Transported;
-    let mut events = vec![IncidentEvent::Resolved(Resolved {
-        disposition,
-        by: None,
-        unit_id: Some(unit_id.clone()),
-        hospital_id,
-    })];
-    if case.units.iter().any(|unit| unit.unit_id != *unit_id && unit.phase.is_some()) {
-        events.push(call_back(case, "the patient was handed over"));
-    }
-    events.extend(start_billing(case, Some(unit_id), distance_m, disposition, now));
-    events
-}
-
-/// Starts the bill, once.
-fn start_billing(
-    case: &Case,
-    unit: Option<&UnitId>,
-    distance_m: Option<u32>,
-    disposition: Disposition,
-    now: Timestamp,
-) -> Option<IncidentEvent> {
-    (!case.billed).then(|| {
-        IncidentEvent::StartBilling(StartBilling {
-            incident_id: case.incident_id.clone(),
-            patient_id: case.patient_id.clone(),
-            transported: disposition == Disposition::Transported,
-            distance_m: distance_m.unwrap_or(0),
-            level_of_care: case.level_of_care(unit),
-            disposition,
-            served_at: now,
-        })
-    })
-}
-
-fn call_back(case: &Case, reason: &str) -> IncidentEvent {
-    IncidentEvent::CancelDispatch(CancelDispatch { incident_id: case.incident_id.clone(), reason: reason.to_owned() })
-}
-
-fn changed(unit_id: &UnitId, status: UnitStatus) -> UnitChanged {
-    UnitChanged {
-        unit_id: unit_id.clone(),
-        status,
-        eta_s: None,
-        level_of_care: None,
-        hospital_id: None,
-        loaded_distance_m: None,
-    }
-}
-
-/// One step more urgent; the most urgent stays.
-fn more_urgent(priority: Priority) -> Priority {
-    Priority::try_from(priority.get().saturating_sub(1)).unwrap_or(Priority::P1)
 }

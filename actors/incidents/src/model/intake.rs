@@ -75,7 +75,12 @@ pub fn manual_call(
         patient_id: call.patient_id.clone(),
         priority: call.priority,
         location: call.location.or(home),
-        call: CallReceived { source: CallSource::Manual, at: now, summary: call.summary.trim().to_owned(), triage: None },
+        call: CallReceived {
+            source: CallSource::Manual,
+            at: now,
+            summary: call.summary.trim().to_owned(),
+            triage: None,
+        },
         needs: call.needs.clone(),
         rule,
     }))

@@ -7,9 +7,10 @@
 
 pub mod case;
 pub mod command;
+pub mod incident;
 pub mod intake;
 pub mod news;
-pub mod incident;
+mod steps;
 pub mod view;
 
 pub use case::{Attention, Case, Phase, UnitWork};

@@ -28,38 +28,33 @@ pub fn of(envelope: &Envelope) -> Result<Option<Addressed>, DecodeError> {
     Ok(None)
 }
 
-/// The same command with the crew level of the unit, which dispatch's own event does not carry.
-#[must_use]
-pub fn with_level_of_care(command: Command, level: Option<String>) -> Command {
-    match command {
-        Command::FollowUnit { unit_id, news: UnitNews::Assigned { eta_s, .. } } => {
-            Command::FollowUnit { unit_id, news: UnitNews::Assigned { eta_s, level_of_care: level } }
-        }
-        other => other,
-    }
-}
-
-/// The unit that was assigned, when that is what the command says.
+/// The unit of a `dispatch.assigned`, whose crew level its body does not carry.
 #[must_use]
 pub fn assigned_unit(command: &Command) -> Option<&UnitId> {
-    match command {
-        Command::FollowUnit { unit_id, news: UnitNews::Assigned { .. } } => Some(unit_id),
-        _ => None,
-    }
+    if let Command::FollowUnit { unit_id, news: UnitNews::Assigned { .. } } = command { Some(unit_id) } else { None }
 }
 
-fn follow(incident_id: IncidentId, unit_id: UnitId, news: UnitNews) -> Option<Addressed> {
-    Some((incident_id, Command::FollowUnit { unit_id, news }))
+/// The same command with the crew level of the unit that was assigned.
+#[must_use]
+pub fn with_level_of_care(mut command: Command, level: Option<String>) -> Command {
+    if let Command::FollowUnit { news: UnitNews::Assigned { level_of_care, .. }, .. } = &mut command {
+        *level_of_care = level;
+    }
+    command
+}
+
+fn follow(incident_id: IncidentId, unit_id: UnitId, news: UnitNews) -> Addressed {
+    (incident_id, Command::FollowUnit { unit_id, news })
 }
 
 fn of_dispatch(event: DispatchEvent) -> Option<Addressed> {
     match event {
         DispatchEvent::Assigned(a) => {
-            follow(a.incident_id, a.unit_id, UnitNews::Assigned { eta_s: a.eta_s, level_of_care: None })
+            Some(follow(a.incident_id, a.unit_id, UnitNews::Assigned { eta_s: a.eta_s, level_of_care: None }))
         }
-        DispatchEvent::Unassigned(u) => follow(u.incident_id, u.unit_id, UnitNews::Released),
+        DispatchEvent::Unassigned(u) => Some(follow(u.incident_id, u.unit_id, UnitNews::Released)),
         // The sicker patient's incident hears of it by the assignment that goes with it.
-        DispatchEvent::Diverted(d) => follow(d.from_incident_id, d.unit_id, UnitNews::Released),
+        DispatchEvent::Diverted(d) => Some(follow(d.from_incident_id, d.unit_id, UnitNews::Released)),
         // Dispatch keeps what waits and what it expects; the timeline shows its own events.
         DispatchEvent::Waiting(_) | DispatchEvent::EtaChanged(_) => None,
     }
@@ -84,7 +79,7 @@ fn of_status(envelope: &Envelope, status: UnitStatus, change: &StatusChanged) ->
             UnitNews::Released
         }
     };
-    follow(incident_id, change.unit_id.clone(), news)
+    Some(follow(incident_id, change.unit_id.clone(), news))
 }
 
 fn of_billing(event: BillingEvent) -> Option<Addressed> {

@@ -23,8 +23,10 @@ fn opening_events(case: &Case) -> u64 {
 
 fn body(incident: &Incident) -> Value {
     let Some(case) = incident.case() else { return Value::Null };
-    let (acknowledge_by, acknowledged_by) = match &case.attention {
-        Attention::Awaited { .. } => (Some(case.acknowledge_by), None),
+    let (due_at, seen_by) = match &case.attention {
+        Attention::Awaited { next_at, overdue } => {
+            (next_at.or_else(|| (*overdue == 0).then_some(case.acknowledge_by)), None)
+        }
         Attention::Acknowledged { by } => (None, Some(by)),
     };
     let unit = case.working_unit().or(case.units.last());
@@ -37,8 +39,8 @@ fn body(incident: &Incident) -> Value {
         "summary": case.summary,
         "needs": case.needs,
         "opened_at": case.opened_at,
-        "acknowledge_by": acknowledge_by,
-        "acknowledged_by": acknowledged_by,
+        "acknowledge_by": due_at,
+        "acknowledged_by": seen_by,
         "escalation_level": case.level,
         "calls": case.calls,
         "unit_id": unit.map(|unit| &unit.unit_id),

@@ -125,9 +125,8 @@ pub fn assess(
         Applies::NotInPregnancy | Applies::NotUnder16 => (Spo2Scale::One, false),
     };
     let scored = score(&values, scale);
-    let holds = |pressed: Option<Timestamp>| {
-        pressed.is_some_and(|t| at.ms_since(t) < 1000 * i64::from(rules.alarm_hold_s))
-    };
+    let holds =
+        |pressed: Option<Timestamp>| pressed.is_some_and(|t| at.ms_since(t) < 1000 * i64::from(rules.alarm_hold_s));
     let (class, rule) = if holds(evidence.sos_at) {
         (Class::Emergency, Rule::Sos)
     } else if holds(evidence.fall_at) {

@@ -1,0 +1,12 @@
+//! The outside: payment providers and insurers, each behind a port.
+
+pub mod eligibility;
+pub mod insurer;
+pub mod payment;
+pub mod sandbox;
+
+pub use insurer::{Ask, Eligibility, Insurer, Released};
+pub use payment::{
+    AmountLimits, CancelOutcome, ConfirmOutcome, CreateOutcome, CreatePayment, FoundPayment, PaymentGateway,
+    PaymentState, ReadOutcome, RefundOutcome,
+};

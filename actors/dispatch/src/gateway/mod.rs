@@ -1,0 +1,73 @@
+//! The outside of dispatch: who knows how long a drive takes.
+//!
+//! [`EtaSource`] is the port. [`BuiltIn`] answers from the road map in the process; [`StraightLine`] is the
+//! fake, whose answers anybody can compute.
+
+mod roads;
+mod straight_line;
+
+pub use roads::BuiltIn;
+pub use straight_line::StraightLine;
+
+use async_trait::async_trait;
+use shers_contract::LatLon;
+
+/// How a unit drives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Driving {
+    /// To an emergency, with priority.
+    LightsAndSirens,
+    /// With the traffic.
+    Normal,
+}
+
+/// Time and length of a drive.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Travel {
+    /// Seconds, rounded up.
+    pub duration_s: u32,
+    /// Metres by road.
+    pub distance_m: u32,
+}
+
+/// Places ranked by drive time.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Ranking {
+    /// Indexes into the places asked about, shortest drive first, at most as many as asked for.
+    pub best: Vec<(usize, Travel)>,
+    /// Those that no road leads from or to, with the reason.
+    pub unreachable: Vec<(usize, String)>,
+}
+
+/// Why there is no drive time.
+#[derive(Clone, PartialEq, Debug, thiserror::Error)]
+pub enum EtaError {
+    /// The one place that all drives share is off the road network.
+    #[error("{0}")]
+    NoRoad(String),
+    /// The source can't be asked now.
+    #[error("asking {source_name} for drive times: {why}")]
+    Unavailable {
+        /// Which source.
+        source_name: String,
+        /// Why.
+        why: String,
+    },
+}
+
+/// Knows how long a drive takes. The ranking is exact: the same as asking for every single drive.
+#[async_trait]
+pub trait EtaSource: Send + Sync + 'static {
+    /// How it is named in events: `built-in`, `osrm` …
+    fn name(&self) -> &str;
+    /// The `keep` places from which `to` is reached soonest.
+    async fn from_many(&self, from: &[LatLon], to: LatLon, driving: Driving, keep: usize) -> Result<Ranking, EtaError>;
+    /// The `keep` places reached soonest from `from`.
+    async fn to_many(&self, from: LatLon, to: &[LatLon], driving: Driving, keep: usize) -> Result<Ranking, EtaError>;
+    /// One drive.
+    async fn travel(&self, from: LatLon, to: LatLon, driving: Driving) -> Result<Travel, EtaError> {
+        let ranking = self.from_many(&[from], to, driving, 1).await?;
+        let unreachable = || ranking.unreachable.first().map_or_else(String::new, |(_, why)| why.clone());
+        ranking.best.first().map(|(_, travel)| *travel).ok_or_else(|| EtaError::NoRoad(unreachable()))
+    }
+}

@@ -1,0 +1,67 @@
+//! Drive times from the road map in this process.
+
+use super::{Driving, EtaError, EtaSource, Ranking, Travel};
+use async_trait::async_trait;
+use shers_contract::LatLon;
+use shers_roads::{Eta, Nearest, RoadMap, Speed};
+use std::sync::Arc;
+
+/// The built-in source.
+#[derive(Clone, Debug)]
+pub struct BuiltIn {
+    map: Arc<RoadMap>,
+}
+
+impl BuiltIn {
+    /// Answers from `map`.
+    #[must_use]
+    pub const fn new(map: Arc<RoadMap>) -> Self {
+        Self { map }
+    }
+}
+
+const fn speed(driving: Driving) -> Speed {
+    match driving {
+        Driving::LightsAndSirens => Speed::LightsAndSirens,
+        Driving::Normal => Speed::Normal,
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a float to integer cast saturates, and drives are neither negative nor longer than a century"
+)]
+fn travel(eta: &Eta) -> Travel {
+    Travel { duration_s: eta.duration_s.ceil() as u32, distance_m: eta.distance_m.round() as u32 }
+}
+
+fn numbered(places: &[LatLon]) -> Vec<(usize, LatLon)> {
+    places.iter().copied().enumerate().collect()
+}
+
+fn ranking(nearest: Nearest<usize>) -> Ranking {
+    Ranking {
+        best: nearest.found.iter().map(|found| (found.key, travel(&found.eta))).collect(),
+        unreachable: nearest.refused.into_iter().map(|(index, why)| (index, why.to_string())).collect(),
+    }
+}
+
+#[async_trait]
+impl EtaSource for BuiltIn {
+    fn name(&self) -> &'static str {
+        "built-in"
+    }
+    async fn from_many(&self, from: &[LatLon], to: LatLon, driving: Driving, keep: usize) -> Result<Ranking, EtaError> {
+        let nearest = self.map.nearest_by_road(&numbered(from), to, speed(driving), keep);
+        nearest.map(ranking).map_err(|error| EtaError::NoRoad(error.to_string()))
+    }
+    async fn to_many(&self, from: LatLon, to: &[LatLon], driving: Driving, keep: usize) -> Result<Ranking, EtaError> {
+        let nearest = self.map.nearest_targets(from, &numbered(to), speed(driving), keep);
+        nearest.map(ranking).map_err(|error| EtaError::NoRoad(error.to_string()))
+    }
+    async fn travel(&self, from: LatLon, to: LatLon, driving: Driving) -> Result<Travel, EtaError> {
+        let eta = self.map.eta(from, to, speed(driving));
+        eta.map(|eta| travel(&eta)).map_err(|error| EtaError::NoRoad(error.to_string()))
+    }
+}

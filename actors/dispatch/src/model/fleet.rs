@@ -1,0 +1,248 @@
+//! What the desk sees of the fleet, and which units may be sent to an incident.
+
+use super::transition::carries_patient;
+use super::unit::{Duty, FreeSpot, Serving, Unit};
+use shers_contract::{
+    IncidentId, LatLon, StationId, Timestamp, UnitId,
+    dispatch::{Excluded, UnitProfile},
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A position with its time.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Position {
+    /// When.
+    pub at: Timestamp,
+    /// Where.
+    pub location: LatLon,
+}
+
+/// One unit as the desk sees it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Seen {
+    /// Its state.
+    pub unit: Serving,
+    /// Its last fix.
+    pub fix: Option<Position>,
+}
+
+/// The fleet.
+#[derive(Clone, Debug, Default)]
+pub struct Fleet {
+    units: BTreeMap<UnitId, Seen>,
+    at_work: BTreeMap<IncidentId, BTreeSet<UnitId>>,
+    stations: BTreeMap<StationId, LatLon>,
+}
+
+/// Why a unit can't be sent.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Unfit {
+    /// It is busy.
+    Busy(String),
+    /// It is not in service.
+    OutOfService,
+    /// Its shift has not begun or is over.
+    OffShift,
+    /// It was taken off this very incident and has not reported available since.
+    TakenOff,
+    /// It lacks what is needed.
+    Lacks(String),
+    /// Nobody knows where it is.
+    NoPosition,
+    /// Its last position is too old, in whole minutes.
+    Stale(i64),
+    /// No road leads from there to the scene.
+    NoRoute(String),
+}
+
+impl Unfit {
+    /// As a unit's reason.
+    #[must_use]
+    pub fn text(&self) -> String {
+        match self {
+            Self::Busy(what) => what.clone(),
+            Self::OutOfService => "out of service".to_owned(),
+            Self::OffShift => "off shift".to_owned(),
+            Self::TakenOff => "was taken off this incident".to_owned(),
+            Self::Lacks(need) => format!("lacks {need}"),
+            Self::NoPosition => "position unknown".to_owned(),
+            Self::Stale(minutes) => format!("last position is {minutes} min old"),
+            Self::NoRoute(why) => why.clone(),
+        }
+    }
+    /// The group it counts to in a sentence.
+    #[must_use]
+    pub fn group(&self) -> String {
+        match self {
+            Self::Busy(_) => "busy".to_owned(),
+            Self::Stale(_) => "without a fresh position".to_owned(),
+            Self::NoPosition => "without a known position".to_owned(),
+            Self::NoRoute(_) => "off the road network".to_owned(),
+            Self::Lacks(need) => format!("without {need}"),
+            Self::TakenOff => "taken off this incident before".to_owned(),
+            Self::OutOfService | Self::OffShift => self.text(),
+        }
+    }
+}
+
+/// Units sorted into those that may be sent and those that may not.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Screened {
+    /// May be sent, from where.
+    pub fit: Vec<(UnitId, LatLon)>,
+    /// May not, and why.
+    pub unfit: Vec<(UnitId, Unfit)>,
+}
+
+/// What is asked of a unit.
+#[derive(Clone, Copy, Debug)]
+pub struct Demand<'a> {
+    /// Capabilities.
+    pub needs: &'a [String],
+    /// For which incident.
+    pub incident_id: &'a IncidentId,
+    /// Now.
+    pub now: Timestamp,
+    /// A position older than this says nothing, in milliseconds.
+    pub stale_ms: i64,
+}
+
+impl Fleet {
+    /// Takes over a unit's new state. Returns whether it may have become free to be sent.
+    pub fn see(&mut self, id: &UnitId, unit: &Unit) -> bool {
+        let before = self.units.get(id).and_then(|seen| seen.unit.incident().cloned());
+        if let Some(incident) = before {
+            self.left(&incident, id);
+        }
+        let Some(serving) = unit.serving() else {
+            self.units.remove(id);
+            return false;
+        };
+        if let Some(incident) = serving.incident() {
+            self.at_work.entry(incident.clone()).or_default().insert(id.clone());
+        }
+        let free = matches!(serving.duty, Duty::Free { .. });
+        let fix = self.units.get(id).and_then(|seen| seen.fix);
+        self.units.insert(id.clone(), Seen { unit: serving.clone(), fix });
+        free
+    }
+
+    fn left(&mut self, incident: &IncidentId, id: &UnitId) {
+        if let Some(units) = self.at_work.get_mut(incident) {
+            units.remove(id);
+            if units.is_empty() {
+                self.at_work.remove(incident);
+            }
+        }
+    }
+
+    /// Takes over a fix, if it is newer than the last one.
+    pub fn locate(&mut self, id: &UnitId, position: Position) {
+        if let Some(seen) = self.units.get_mut(id) {
+            if seen.fix.is_none_or(|fix| fix.at < position.at) {
+                seen.fix = Some(position);
+            }
+        }
+    }
+
+    /// Takes over where a station is.
+    pub fn place_station(&mut self, id: StationId, location: LatLon) {
+        self.stations.insert(id, location);
+    }
+
+    /// One unit.
+    #[must_use]
+    pub fn unit(&self, id: &UnitId) -> Option<&Seen> {
+        self.units.get(id)
+    }
+
+    /// All units, by id.
+    pub fn units(&self) -> impl Iterator<Item = (&UnitId, &Seen)> {
+        self.units.iter()
+    }
+
+    /// The units at work for an incident.
+    #[must_use]
+    pub fn at_work_for(&self, incident: &IncidentId) -> Vec<UnitId> {
+        self.at_work.get(incident).map(|units| units.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    /// The units of an incident that can still be called off.
+    #[must_use]
+    pub fn recallable(&self, incident: &IncidentId) -> Vec<UnitId> {
+        let mut units = self.at_work_for(incident);
+        units.retain(|id| {
+            let leg = self.units.get(id).and_then(|seen| seen.unit.status());
+            leg.is_some_and(|status| {
+                !carries_patient(status) && status != shers_contract::dispatch::UnitStatus::HandedOver
+            })
+        });
+        units
+    }
+
+    /// Where a unit is believed to be: its fresh fix; else, for one at its post or one that never sent a
+    /// fix, its registered location or its station.
+    ///
+    /// # Errors
+    /// Why it can't be sent from anywhere.
+    pub fn whereabouts(&self, seen: &Seen, now: Timestamp, stale_ms: i64) -> Result<LatLon, Unfit> {
+        let station = seen.unit.profile.station_id.as_ref().and_then(|id| self.stations.get(id)).copied();
+        let post = seen.unit.profile.location.or(station);
+        let at_post = matches!(seen.unit.duty, Duty::Free { spot: FreeSpot::AtPost, .. });
+        match (seen.fix, post) {
+            (Some(fix), _) if now.ms_since(fix.at) <= stale_ms => Ok(fix.location),
+            (Some(_), Some(post)) if at_post => Ok(post),
+            (Some(fix), None) if at_post => Ok(fix.location),
+            (Some(fix), _) => Err(Unfit::Stale(now.ms_since(fix.at) / 60_000)),
+            (None, Some(post)) => Ok(post),
+            (None, None) => Err(Unfit::NoPosition),
+        }
+    }
+
+    /// Sorts all units.
+    #[must_use]
+    pub fn screen(&self, demand: &Demand<'_>) -> Screened {
+        let mut screened = Screened::default();
+        for (id, seen) in &self.units {
+            match self.fitness(seen, demand) {
+                Ok(from) => screened.fit.push((id.clone(), from)),
+                Err(unfit) => screened.unfit.push((id.clone(), unfit)),
+            }
+        }
+        screened
+    }
+
+    fn fitness(&self, seen: &Seen, demand: &Demand<'_>) -> Result<LatLon, Unfit> {
+        match &seen.unit.duty {
+            Duty::Busy { mission, leg } => {
+                return Err(Unfit::Busy(format!("{} for incident {}", leg.status(), mission.incident_id)));
+            }
+            Duty::OutOfService | Duty::New => return Err(Unfit::OutOfService),
+            Duty::Free { spot: FreeSpot::Cancelled, after: Some(incident) } if incident == demand.incident_id => {
+                return Err(Unfit::TakenOff);
+            }
+            Duty::Free { .. } => {}
+        }
+        if !seen.unit.on_shift(demand.now) {
+            return Err(Unfit::OffShift);
+        }
+        if let Some(need) = demand.needs.iter().find(|need| !offers(&seen.unit.profile, need)) {
+            return Err(Unfit::Lacks(need.clone()));
+        }
+        self.whereabouts(seen, demand.now, demand.stale_ms)
+    }
+}
+
+/// Whether a unit has a capability: its own, or its crew's level (who can do advanced life support can do
+/// basic life support).
+#[must_use]
+pub fn offers(profile: &UnitProfile, need: &str) -> bool {
+    let level = profile.crew_level.as_str();
+    profile.capabilities.iter().any(|c| c == need) || level == need || (need == "bls" && level == "als")
+}
+
+/// As in events, at most `limit`.
+#[must_use]
+pub fn excluded(unfit: &[(UnitId, Unfit)], limit: usize) -> Vec<Excluded> {
+    unfit.iter().take(limit).map(|(id, why)| Excluded { unit_id: id.clone(), reason: why.text() }).collect()
+}

@@ -1,0 +1,165 @@
+//! Hospitals: the file of each, in stream `hospital/<id>`, and which one a crew drives to.
+//!
+//! The choice: never a closed one; one that can do what the incident needs before one that can't; an open
+//! one before one that asks to be passed by (diverting, or without a free bed); then the shortest drive.
+
+use super::desk::{distance_text, duration_text};
+use shers_contract::{
+    IncidentId, LatLon, Problem, Timestamp,
+    api::Answer,
+    care::{Hospital, HospitalEvent, HospitalState},
+    dispatch::HospitalChoice,
+};
+use shers_runtime::{Aggregate, NoEffect};
+
+/// The file of one hospital.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub enum HospitalFile {
+    /// Nobody registered it.
+    #[default]
+    Unknown,
+    /// As last told.
+    Known(Box<Hospital>),
+}
+
+/// What may be asked.
+#[derive(Clone, PartialEq, Debug)]
+pub enum HospitalCommand {
+    /// Register or change it.
+    Put(Box<Hospital>),
+}
+
+/// Why not.
+#[derive(Clone, PartialEq, Debug)]
+pub enum HospitalRefusal {
+    /// A value can't be right.
+    Invalid {
+        /// JSON pointer.
+        field: &'static str,
+        /// What would be right.
+        detail: &'static str,
+    },
+}
+
+impl From<HospitalRefusal> for Problem {
+    fn from(refusal: HospitalRefusal) -> Self {
+        match refusal {
+            HospitalRefusal::Invalid { field, detail } => Self::invalid(field, detail),
+        }
+    }
+}
+
+impl HospitalFile {
+    /// The hospital.
+    #[must_use]
+    pub const fn hospital(&self) -> Option<&Hospital> {
+        match self {
+            Self::Unknown => None,
+            Self::Known(hospital) => Some(hospital),
+        }
+    }
+}
+
+impl Aggregate for HospitalFile {
+    const CATEGORY: &'static str = "hospital";
+    type Command = HospitalCommand;
+    type Event = HospitalEvent;
+    type Refusal = HospitalRefusal;
+    type Effect = NoEffect;
+
+    fn decide(&self, command: &HospitalCommand, _now: Timestamp) -> Result<Vec<HospitalEvent>, HospitalRefusal> {
+        let HospitalCommand::Put(hospital) = command;
+        if hospital.name.trim().is_empty() || hospital.name.chars().count() > 200 {
+            return Err(HospitalRefusal::Invalid { field: "/name", detail: "a name is 1 to 200 characters" });
+        }
+        let same = self.hospital() == Some(hospital.as_ref());
+        Ok(if same { Vec::new() } else { vec![HospitalEvent::Updated((**hospital).clone())] })
+    }
+
+    fn evolve(self, event: &HospitalEvent, _at: Timestamp) -> Self {
+        let HospitalEvent::Updated(hospital) = event;
+        Self::Known(Box::new(hospital.clone()))
+    }
+
+    fn correlation(&self, _event: &HospitalEvent) -> Option<IncidentId> {
+        None
+    }
+
+    fn answer(&self, version: u64) -> Answer {
+        Answer::ok(serde_json::to_value(self.hospital()).unwrap_or_default()).at_version(version)
+    }
+}
+
+/// How well a hospital suits; the lesser, the better.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Suitability {
+    lacks: bool,
+    passes_by: bool,
+}
+
+/// Sorts the hospitals that take patients into groups, the best suited first; within a group the drive
+/// decides. `needs` that no hospital offers say nothing about hospitals (they are asked of the unit).
+#[must_use]
+pub fn by_suitability<'a>(hospitals: &[&'a Hospital], needs: &[String]) -> Vec<(Suitability, Vec<&'a Hospital>)> {
+    let offered = |need: &&String| hospitals.iter().any(|hospital| hospital.capabilities.contains(need));
+    let asked: Vec<&String> = needs.iter().filter(offered).collect();
+    let mut groups: std::collections::BTreeMap<Suitability, Vec<&'a Hospital>> = std::collections::BTreeMap::new();
+    for hospital in hospitals.iter().filter(|hospital| hospital.state != HospitalState::Closed) {
+        let lacks = asked.iter().any(|need| !hospital.capabilities.contains(need));
+        let passes_by = hospital.state == HospitalState::Diverting || hospital.beds_free == Some(0);
+        groups.entry(Suitability { lacks, passes_by }).or_default().push(hospital);
+    }
+    groups.into_iter().collect()
+}
+
+/// A drive to a hospital.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Drive<'a> {
+    /// Where to.
+    pub hospital: &'a Hospital,
+    /// Seconds.
+    pub drive_s: u32,
+    /// Metres by road.
+    pub distance_m: u32,
+}
+
+/// The choice of the first of `drives` (all of one group, the shortest first), with its sentence.
+#[must_use]
+pub fn choose(suits: Suitability, drives: &[Drive<'_>], source: &str) -> Option<HospitalChoice> {
+    let best = drives.first()?;
+    let kind = match (suits.lacks, suits.passes_by) {
+        (false, false) => "the nearest suitable open hospital",
+        (false, true) => "the nearest suitable hospital, though it asks to be passed by; no other suitable one is open",
+        (true, false) => "the nearest open hospital; none that takes patients can do all that is needed",
+        (true, true) => "the nearest hospital that takes patients at all",
+    };
+    let next = drives.get(1).map_or_else(String::new, |next| {
+        format!("; next is {} with {}", next.hospital.name, duration_text(next.drive_s))
+    });
+    let (drive, way) = (duration_text(best.drive_s), distance_text(best.distance_m));
+    let reason = format!("{} is {kind}: {drive} ({way}) by {source}{next}.", best.hospital.name);
+    Some(choice(best, reason))
+}
+
+/// The crew's own choice.
+#[must_use]
+pub fn chosen_by_crew(drive: &Drive<'_>) -> HospitalChoice {
+    choice(drive, format!("The crew chose {}.", drive.hospital.name))
+}
+
+fn choice(drive: &Drive<'_>, reason: String) -> HospitalChoice {
+    HospitalChoice {
+        hospital_id: drive.hospital.hospital_id.clone(),
+        name: drive.hospital.name.clone(),
+        location: drive.hospital.location,
+        drive_s: drive.drive_s,
+        distance_m: drive.distance_m,
+        reason,
+    }
+}
+
+/// Where a hospital is, for those who route.
+#[must_use]
+pub fn places<'a>(hospitals: &[&'a Hospital]) -> Vec<(&'a Hospital, LatLon)> {
+    hospitals.iter().map(|hospital| (*hospital, hospital.location)).collect()
+}

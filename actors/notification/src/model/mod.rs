@@ -1,0 +1,11 @@
+//! What a notification is and what may happen to it, pure.
+//!
+//! - [`notification`] is the state machine of one notification and its attempts.
+//! - [`plan`] says who is tried, in which order.
+//! - [`template`] writes the texts.
+
+pub mod notification;
+pub mod plan;
+pub mod template;
+
+pub use notification::{Command, Letter, Notification, Outcome, Refusal, Send};

@@ -1,0 +1,280 @@
+//! The one writer of readings: drains what has queued up meanwhile, makes envelopes of it, commits, and
+//! answers everybody. Nothing waits on purpose: groups form by themselves while a commit is under way.
+//!
+//! Invariants:
+//! - A reading is durable before its device hears 202.
+//! - A repeat is recognised before it is written, also within one group. Whoever leans on a reading that
+//!   another request is writing in the same round hears of success only when that one succeeds.
+//! - A request with a reading that alarms travels in envelopes of its own, so its trace is the trace of
+//!   what follows. Exercise and earnest never share an envelope.
+//! - A request with an idempotency key is a commit of its own, with its answer.
+
+use crate::model::track::Entry;
+use crate::wearers::{Wearer, Wearers};
+use futures::{FutureExt, future::join_all};
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+use shers_contract::{
+    Kind, Problem, Timestamp, Traceparent,
+    api::{Answer, Idempotency},
+    envelope::StreamName,
+};
+use shers_runtime::{Append, Clock, Commit, CommitError, Committed, Expected, Ids, NewEvent, SavedAnswer, Store};
+use std::{collections::HashSet, panic::AssertUnwindSafe, sync::Arc};
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+/// A reading on its way.
+pub(crate) struct Item {
+    pub(crate) wearer: Arc<Wearer>,
+    pub(crate) at: Timestamp,
+    pub(crate) fingerprint: u64,
+    pub(crate) json: Box<RawValue>,
+}
+
+/// What one request brings.
+pub(crate) struct Submission {
+    pub(crate) items: Vec<Item>,
+    /// A reading among them alarms.
+    pub(crate) urgent: bool,
+    pub(crate) exercise: bool,
+    pub(crate) cause: Uuid,
+    pub(crate) traceparent: Traceparent,
+    /// The key, and the answer to keep under it.
+    pub(crate) idempotency: Option<(Idempotency, Answer)>,
+    pub(crate) done: oneshot::Sender<Written>,
+}
+
+/// How it ended.
+#[derive(Clone, Debug)]
+pub(crate) enum Written {
+    /// Durable.
+    Stored,
+    /// Somebody with the same key was quicker: that answer holds.
+    Answered,
+    /// Not stored, or not known.
+    Failed(Problem),
+}
+
+/// See the module.
+pub(crate) struct Writer {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: Arc<dyn Ids>,
+    pub(crate) wearers: Arc<Wearers>,
+    pub(crate) envelope_readings: usize,
+    pub(crate) commit_readings: usize,
+}
+
+/// An envelope being filled.
+struct Draft {
+    partition: u16,
+    exercise: bool,
+    /// The request it belongs to alone.
+    alone: Option<usize>,
+    cause: Uuid,
+    traceparent: Traceparent,
+    readings: Vec<Box<RawValue>>,
+    tracks: Vec<(Arc<Wearer>, Timestamp, u64)>,
+}
+
+/// One commit of a round, and who waits for it.
+#[derive(Default)]
+struct Plan {
+    drafts: Vec<Draft>,
+    answer: Option<(Idempotency, Answer)>,
+    waiting: Vec<(oneshot::Sender<Written>, bool)>,
+}
+
+/// The body of an envelope; the same JSON as the contract's `ReadingBatch`, from readings already written.
+#[derive(Serialize)]
+struct Batch<'a> {
+    received_at: Timestamp,
+    readings: &'a [Box<RawValue>],
+}
+
+impl Writer {
+    /// Writes until every sender is gone.
+    pub(crate) async fn run(self, mut queue: mpsc::Receiver<Submission>) {
+        while let Some(first) = queue.recv().await {
+            let mut count = first.items.len();
+            let mut round = vec![first];
+            while count < self.commit_readings {
+                let Ok(next) = queue.try_recv() else { break };
+                count += next.items.len();
+                round.push(next);
+            }
+            self.write(round).await;
+        }
+    }
+
+    async fn write(&self, round: Vec<Submission>) {
+        let plans = self.plan(round);
+        let now = self.clock.now();
+        // A panic below must not end the one writer there is: what became of the commit is unknown then.
+        let commits = plans.iter().map(|plan| AssertUnwindSafe(self.commit(plan, now)).catch_unwind());
+        let results: Vec<Result<Committed, CommitError>> = join_all(commits)
+            .await
+            .into_iter()
+            .map(|caught| caught.unwrap_or_else(|_| Err(CommitError::Unknown("the store panicked".to_owned()))))
+            .collect();
+        let all_stored = results.iter().all(Result::is_ok);
+        for (plan, result) in plans.into_iter().zip(results) {
+            match &result {
+                Ok(committed) => self.record(&plan.drafts, committed),
+                Err(_) => forget(&plan.drafts),
+            }
+            let written = outcome(result);
+            for (done, leans) in plan.waiting {
+                let shaky = leans && !all_stored && matches!(written, Written::Stored);
+                // The asker may have gone; what is stored is stored.
+                let _ = done.send(if shaky { Written::Failed(not_stored()) } else { written.clone() });
+            }
+        }
+    }
+
+    /// Sorts a round into commits: one for all, and one for each request with a key. Notes every reading
+    /// as seen on the way.
+    fn plan(&self, round: Vec<Submission>) -> Vec<Plan> {
+        let mut shared = Plan::default();
+        let mut plans = Vec::new();
+        let mut this_round: HashSet<u64> = HashSet::new();
+        for (index, submission) in round.into_iter().enumerate() {
+            let mut own = Plan::default();
+            let plan = if submission.idempotency.is_some() { &mut own } else { &mut shared };
+            let alone = submission.urgent.then_some(index);
+            let mut leans = false;
+            for item in submission.items {
+                {
+                    let mut track = item.wearer.track();
+                    if track.has_seen(item.fingerprint) {
+                        leans |= this_round.contains(&item.fingerprint);
+                        continue;
+                    }
+                    track.see(item.fingerprint, self.wearers.bounds);
+                }
+                this_round.insert(item.fingerprint);
+                let (cause, traceparent) = (submission.cause, submission.traceparent);
+                let draft = self.draft(plan, &item.wearer, alone, submission.exercise, cause, traceparent);
+                if let Some(draft) = draft {
+                    draft.readings.push(item.json);
+                    draft.tracks.push((item.wearer, item.at, item.fingerprint));
+                }
+            }
+            plan.waiting.push((submission.done, leans));
+            if submission.idempotency.is_some() {
+                own.answer = submission.idempotency;
+                plans.push(own);
+            }
+        }
+        if !shared.waiting.is_empty() {
+            plans.push(shared);
+        }
+        for plan in &mut plans {
+            // One append per stream, and positions in the order of the drafts.
+            plan.drafts.sort_by_key(|draft| draft.partition);
+        }
+        plans
+    }
+
+    /// The draft that takes the next reading of `wearer`: the last one of its partition, if it fits.
+    fn draft<'a>(
+        &self,
+        plan: &'a mut Plan,
+        wearer: &Wearer,
+        alone: Option<usize>,
+        exercise: bool,
+        cause: Uuid,
+        traceparent: Traceparent,
+    ) -> Option<&'a mut Draft> {
+        let partition = wearer.partition;
+        let last = plan.drafts.iter().rposition(|d| d.partition == partition).filter(|index| {
+            plan.drafts.get(*index).is_some_and(|d| {
+                d.alone == alone && d.exercise == exercise && d.readings.len() < self.envelope_readings.max(1)
+            })
+        });
+        let index = last.unwrap_or_else(|| {
+            let (readings, tracks) = (Vec::new(), Vec::new());
+            plan.drafts.push(Draft { partition, exercise, alone, cause, traceparent, readings, tracks });
+            plan.drafts.len() - 1
+        });
+        plan.drafts.get_mut(index)
+    }
+
+    async fn commit(&self, plan: &Plan, now: Timestamp) -> Result<Committed, CommitError> {
+        if plan.drafts.is_empty() && plan.answer.is_none() {
+            return Ok(Committed::default());
+        }
+        let mut appends: Vec<Append> = Vec::new();
+        for draft in &plan.drafts {
+            let stream = StreamName::new("readings", format!("p{:02}", draft.partition));
+            let event = self.event(draft, now);
+            match appends.last_mut().filter(|append| append.stream == stream) {
+                Some(append) => append.events.push(event),
+                None => appends.push(Append { stream, expected: Expected::Any, events: vec![event], open: false }),
+            }
+        }
+        let answer = plan.answer.clone().map(|(idempotency, answer)| SavedAnswer {
+            key: idempotency.key,
+            body_digest: idempotency.body_digest,
+            at: now,
+            answer,
+        });
+        self.store.commit(Commit { appends, answer, ..Commit::default() }).await
+    }
+
+    fn event(&self, draft: &Draft, now: Timestamp) -> NewEvent {
+        let data = to_raw_value(&Batch { received_at: now, readings: &draft.readings });
+        NewEvent {
+            id: self.ids.uuid(now),
+            kind: Kind::READING_RECORDED,
+            v: 1,
+            at: now,
+            correlation_id: None,
+            causation_id: Some(draft.cause),
+            traceparent: Some(draft.traceparent),
+            exercise: draft.exercise,
+            // Readings that are JSON already: writing them cannot fail.
+            data: data.unwrap_or_else(|_| RawValue::NULL.to_owned()),
+        }
+    }
+
+    /// Notes where everything lies.
+    fn record(&self, drafts: &[Draft], committed: &Committed) {
+        let span = u32::try_from(drafts.len()).unwrap_or(u32::MAX);
+        for (index, draft) in drafts.iter().enumerate() {
+            let after = u64::try_from(drafts.len() - 1 - index).unwrap_or(0);
+            let position = committed.last_position.saturating_sub(after);
+            for (wearer, at, fingerprint) in &draft.tracks {
+                let entry = Entry { at: *at, fingerprint: *fingerprint, position, last: committed.last_position, span };
+                wearer.track().record(entry, self.wearers.bounds);
+            }
+        }
+    }
+}
+
+/// What was not recorded has not been seen.
+fn forget(drafts: &[Draft]) {
+    for (wearer, _, fingerprint) in drafts.iter().flat_map(|draft| &draft.tracks) {
+        wearer.track().unsee(*fingerprint);
+    }
+}
+
+fn outcome(result: Result<Committed, CommitError>) -> Written {
+    match result {
+        Ok(_) => Written::Stored,
+        Err(CommitError::Answered) => Written::Answered,
+        Err(CommitError::Unknown(error)) => {
+            tracing::error!(error, "nobody knows whether readings were stored");
+            Written::Failed(Problem::unknown_outcome())
+        }
+        Err(error) => {
+            tracing::error!(%error, "readings could not be stored");
+            Written::Failed(not_stored())
+        }
+    }
+}
+
+fn not_stored() -> Problem {
+    Problem::unavailable("the readings could not be stored; nothing was accepted, send them again")
+}

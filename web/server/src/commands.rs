@@ -1,0 +1,208 @@
+//! The command line.
+
+use crate::config::{self, Config};
+use crate::embedded::{self, Mode};
+use crate::logging;
+use clap::{Args, Parser, Subcommand};
+use std::{error::Error, path::PathBuf};
+use toml::{Table, Value};
+
+type Failure = Box<dyn Error>;
+
+/// Smart Healthcare Emergency Response System: from a wearable's heartbeat to an ambulance at the
+/// hospital door and a settled bill.
+#[derive(Parser, Debug)]
+#[command(name = "shers", version, about)]
+pub struct Arguments {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// Flags of every command.
+#[derive(Args, Debug)]
+struct Common {
+    /// Address to listen on (default 127.0.0.1:8080; port 0 takes a free one).
+    #[arg(long, global = true, value_name = "ADDR")]
+    listen: Option<String>,
+    /// Where the database lies (default ./shers-data).
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// A TOML file.
+    #[arg(long, global = true, value_name = "FILE", env = "SHERS_CONFIG")]
+    config: Option<PathBuf>,
+    /// An OpenStreetMap extract to drive on instead of the built-in map.
+    #[arg(long, global = true, value_name = "FILE.osm.pbf")]
+    map: Option<PathBuf>,
+    /// Run only these services (needs an exchange that reaches the others).
+    #[arg(long, global = true, value_name = "NAME", value_delimiter = ',')]
+    service: Vec<String>,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Run the house (the default).
+    Serve,
+    /// Run the house with a simulated city in exercise mode.
+    Demo(DemoFlags),
+    /// Bring the database to this version and end.
+    Migrate,
+    /// Work with maps.
+    Map {
+        #[command(subcommand)]
+        command: MapCommand,
+    },
+    /// Parse and check the configuration, print it without secrets, open nothing.
+    Config,
+    /// Print the subscriptions that services declare on the exchange.
+    Topology,
+    /// Messages that were given up.
+    DeadLetters {
+        #[command(subcommand)]
+        command: DeadLetterCommand,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+enum MapCommand {
+    /// Read and prepare an extract, and say what is in it.
+    Build {
+        /// The extract.
+        file: PathBuf,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+enum DeadLetterCommand {
+    /// List them as JSON, one a line.
+    List,
+    /// Deliver one once more (asks the running server).
+    Replay {
+        /// Id of the dead letter.
+        id: String,
+    },
+}
+
+/// Flags of the demo.
+#[derive(Args, Clone, Debug)]
+pub struct DemoFlags {
+    /// Same seed, same plot.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// City seconds per real second.
+    #[arg(long, default_value_t = 40.0, value_parser = speed)]
+    pub speed: f64,
+    /// Wearers.
+    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(4..=10_000))]
+    pub patients: u32,
+    /// Ambulances.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=500))]
+    pub units: u32,
+    /// Hospitals and stations as GeoJSON, instead of the map's own.
+    #[arg(long, value_name = "FILE.geojson")]
+    pub facilities: Option<PathBuf>,
+    /// End when every story has ended, and print how (JSON).
+    #[arg(long)]
+    pub until_done: bool,
+}
+
+fn speed(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(speed) if (0.1..=1_000.0).contains(&speed) => Ok(speed),
+        _ => Err("a speed is a number from 0.1 to 1000".to_owned()),
+    }
+}
+
+impl Common {
+    fn load(&self) -> Result<Config, Failure> {
+        let mut flags = Table::new();
+        let path = |path: &PathBuf| Value::String(path.to_string_lossy().into_owned());
+        if let Some(listen) = &self.listen {
+            flags.insert("listen".to_owned(), Value::String(listen.clone()));
+        }
+        if let Some(directory) = &self.data_dir {
+            flags.insert("data_dir".to_owned(), path(directory));
+        }
+        if let Some(map) = &self.map {
+            flags.insert("map".to_owned(), path(map));
+        }
+        if !self.service.is_empty() {
+            let names = self.service.iter().map(|name| Value::String(name.clone())).collect();
+            flags.insert("services".to_owned(), Value::Array(names));
+        }
+        Ok(config::load(self.config.as_ref(), std::env::vars(), flags)?)
+    }
+}
+
+/// Runs a command to its end.
+///
+/// # Errors
+/// What a person must know.
+pub fn run(arguments: Arguments) -> Result<(), Failure> {
+    let config = arguments.common.load()?;
+    match arguments.command.unwrap_or(Command::Serve) {
+        Command::Serve => {
+            logging::start(config.top.log_format, &config.top.log_filter);
+            embedded::run(config, Mode::Serve)
+        }
+        Command::Demo(flags) => {
+            logging::start(config.top.log_format, &config.top.log_filter);
+            embedded::run(config, Mode::Demo(flags))
+        }
+        Command::Migrate => {
+            shers_db::SqliteStore::open(&config.top.data_dir, &shers_db::SqliteOptions::default())?;
+            println!("the database in {} is at this version", config.top.data_dir.display());
+            Ok(())
+        }
+        Command::Map { command: MapCommand::Build { file } } => {
+            let map = shers_roads::RoadMap::load(&file)?;
+            println!("{}", serde_json::to_string_pretty(&serde_json::json!({
+                "name": map.name(), "attribution": map.attribution(), "bounds": map.bounds(), "stats": map.stats(),
+                "facilities": map.facilities().len(),
+            }))?);
+            Ok(())
+        }
+        Command::Config => {
+            println!("{}", toml::to_string_pretty(&config.top)?);
+            println!("# sections {} are valid", config::SECTIONS.join(", "));
+            Ok(())
+        }
+        Command::Topology => {
+            println!("exchange  embedded: durable cursors over the log (no AMQP exchange is configured)");
+            println!("partitions {}", shers_contract::routing::PARTITIONS);
+            for kind in shers_contract::Kind::ALL {
+                println!("kind      {kind}");
+            }
+            Ok(())
+        }
+        Command::DeadLetters { command } => dead_letters(&config, command),
+    }
+}
+
+/// Asks the running server, which alone may touch its database.
+fn dead_letters(config: &Config, command: DeadLetterCommand) -> Result<(), Failure> {
+    let token = embedded::configured_token(config)?
+        .ok_or("name the server's token in SHERS_TOKEN, or in a file with token_file")?;
+    let base = format!("http://{}/api/v1/dead-letters", config.top.listen);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let client = reqwest::Client::builder().no_proxy().build()?;
+        let request = match &command {
+            DeadLetterCommand::List => client.get(base),
+            DeadLetterCommand::Replay { id } => client.post(format!("{base}/{id}/replay")),
+        };
+        let response = request.bearer_auth(token).send().await?;
+        let status = response.status();
+        let body: serde_json::Value = response.json().await.unwrap_or_default();
+        if !status.is_success() {
+            let detail = body.get("detail").and_then(|d| d.as_str()).unwrap_or("no detail");
+            return Err(format!("the server said {status}: {detail}").into());
+        }
+        match body.get("items").and_then(|items| items.as_array()) {
+            Some(items) => items.iter().for_each(|item| println!("{item}")),
+            None => println!("{body}"),
+        }
+        Ok(())
+    })
+}
