@@ -10,13 +10,13 @@ pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
 /// A problem with the headers that belong to it.
 #[derive(Debug)]
 pub(crate) struct Refused {
-    pub(crate) problem: Problem,
+    pub(crate) problem: Box<Problem>,
     pub(crate) headers: Vec<(header::HeaderName, String)>,
 }
 
 impl From<Problem> for Refused {
     fn from(problem: Problem) -> Self {
-        Self { problem, headers: Vec::new() }
+        Self { problem: Box::new(problem), headers: Vec::new() }
     }
 }
 
@@ -30,7 +30,7 @@ impl Refused {
     /// The answer. `instance` names the request, as the `x-request-id` header does.
     pub(crate) fn respond(self, request: &HttpRequest) -> HttpResponse {
         let status = StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut problem = self.problem;
+        let mut problem = *self.problem;
         if let Some(ids) = request.extensions().get::<RequestIds>() {
             problem = problem.with("instance", format!("urn:uuid:{}", ids.id));
         }

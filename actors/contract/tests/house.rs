@@ -113,7 +113,9 @@ fn dependencies(manifest: &str) -> Vec<String> {
     for line in manifest.lines().map(str::trim) {
         if let Some(section) = line.strip_prefix('[') {
             let section = section.trim_end_matches(']');
-            inside = section.ends_with("dependencies") && section != "dev-dependencies" && section != "workspace.dependencies";
+            inside = section.ends_with("dependencies")
+                && section != "dev-dependencies"
+                && section != "workspace.dependencies";
             if let Some((_, name)) = section.split_once("dependencies.").filter(|_| !section.starts_with("dev-")) {
                 found.push(name.to_owned());
             }
@@ -173,7 +175,9 @@ fn dependencies_point_from_the_outside_in() {
     for (directory, dependencies) in crates() {
         let forbidden: &[&str] = match directory.as_str() {
             "actors/contract" => &["shers-"],
-            "actors/runtime" => &["shers-web", "shers-db", "shers-bridge", "shers-roads", "shers-stream", "shers-triage"],
+            "actors/runtime" => {
+                &["shers-web", "shers-db", "shers-bridge", "shers-roads", "shers-stream", "shers-triage"]
+            }
             "db" => &["shers-bridge", "shers-web"],
             "bridge" => &["shers-db", "shers-web"],
             other if other.starts_with("actors/") => &["shers-db", "shers-bridge", "shers-web"],
@@ -187,7 +191,8 @@ fn dependencies_point_from_the_outside_in() {
         let foreign = ["db", "bridge"].contains(&directory.as_str());
         let services = SERVICES.iter().map(|s| format!("shers-{s}"));
         if foreign {
-            findings.extend(services.filter(|s| dependencies.contains(s)).map(|s| format!("{directory} depends on {s}")));
+            findings
+                .extend(services.filter(|s| dependencies.contains(s)).map(|s| format!("{directory} depends on {s}")));
         }
     }
     check(findings);
@@ -211,7 +216,9 @@ fn the_contract_is_pure_down_to_its_dependencies() {
     let all = crates();
     let (_, contract) = all.iter().find(|(d, _)| d == "actors/contract").expect("the contract's manifest");
     let known = ["serde", "serde_json", "thiserror", "jiff", "uuid", "sha2"];
-    check(contract.iter().filter(|d| !known.contains(&d.as_str())).map(|d| format!("contract depends on {d}")).collect());
+    check(
+        contract.iter().filter(|d| !known.contains(&d.as_str())).map(|d| format!("contract depends on {d}")).collect(),
+    );
 }
 
 #[test]
@@ -219,7 +226,9 @@ fn the_reader_of_manifests_sees_every_way_to_name_a_dependency() {
     let manifest = "[package]\nname = \"x\"\n[dependencies]\na.workspace = true\nb = \"1\"\n# c = \"1\"\n\
         [dependencies.d]\nversion = \"1\"\n[dev-dependencies]\ne = \"1\"\n[target.'cfg(unix)'.dependencies]\nf = \"1\"\n";
     let found = dependencies(manifest);
-    for (name, want) in [("a", true), ("b", true), ("c", false), ("d", true), ("e", false), ("f", true), ("name", false)] {
+    for (name, want) in
+        [("a", true), ("b", true), ("c", false), ("d", true), ("e", false), ("f", true), ("name", false)]
+    {
         assert_eq!(found.iter().any(|d| d == name), want, "{name} in {found:?}");
     }
 }

@@ -57,10 +57,10 @@ pub(crate) fn unit_observer(book: &Rc<RefCell<Book>>, bell: &Rc<Bell>) -> Observ
             bell.ring();
         }
         // What is known of an incident that no unit works for any more can be read again when needed.
-        if let Some(incident) = left.filter(|incident| book.fleet.at_work_for(incident).is_empty()) {
-            if !book.queue.waits(&incident) {
-                book.queue.forget(&incident);
-            }
+        if let Some(incident) = left.filter(|incident| book.fleet.at_work_for(incident).is_empty())
+            && !book.queue.waits(&incident)
+        {
+            book.queue.forget(&incident);
         }
     })
 }

@@ -124,7 +124,7 @@ impl Desk {
         let refs: Vec<&Hospital> = hospitals.iter().collect();
         for (suits, group) in by_suitability(&refs, needs) {
             let places: Vec<LatLon> = group.iter().map(|hospital| hospital.location).collect();
-            let ranking = match self.eta.to_many(from, &places, Driving::Normal, COMPARED).await {
+            let ranking = match self.eta.rank_to(from, &places, Driving::Normal, COMPARED).await {
                 Ok(ranking) => ranking,
                 Err(error) => {
                     tracing::warn!(%error, "choosing a hospital failed; the crew has to");

@@ -233,7 +233,7 @@ impl Desk {
             stale_ms: self.settings.stale_ms(),
         });
         let places: Vec<LatLon> = screened.fit.iter().map(|(_, place)| *place).collect();
-        let ranked = self.eta.from_many(&places, to, Driving::LightsAndSirens, self.settings.max_candidates.max(2));
+        let ranked = self.eta.rank_from(&places, to, Driving::LightsAndSirens, self.settings.max_candidates.max(2));
         let ranking = match ranked.await {
             Ok(ranking) => ranking,
             Err(EtaError::NoRoad(why)) => {

@@ -27,7 +27,7 @@ fn the_built_in_ranking_is_the_one_that_routing_every_unit_gives() {
     for round in 0..20 {
         let from: Vec<LatLon> = (0..30).map(|n| point(round * 100 + n)).collect();
         let to = point(round * 100 + 99);
-        let ranking = futures::executor::block_on(source.from_many(&from, to, Driving::LightsAndSirens, 3));
+        let ranking = futures::executor::block_on(source.rank_from(&from, to, Driving::LightsAndSirens, 3));
         let times: Vec<f64> =
             from.iter().map(|from| map.eta(*from, to, Speed::LightsAndSirens).expect("on roads").duration_s).collect();
         let mut by_hand: Vec<usize> = (0..from.len()).collect();

@@ -89,7 +89,7 @@ fn in_every_status() -> Vec<(UnitStatus, Unit)> {
             (*status, after(&commands))
         })
         .collect();
-    all.push((Available, after(&[register.clone()])));
+    all.push((Available, after(std::slice::from_ref(&register))));
     all.push((AtPost, after(&[register.clone(), report(AtPost)])));
     all.push((OutOfService, after(&[register, report(OutOfService)])));
     all

@@ -21,7 +21,7 @@ use shers_contract::{
 };
 use std::{
     cell::{Cell, RefCell},
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     panic::AssertUnwindSafe,
     rc::Rc,
     time::Duration,
@@ -60,6 +60,8 @@ impl Message for Crash {
 /// What the stream's own events say of trace and exercise, for events to come.
 #[derive(Clone, Default)]
 struct Inherited {
+    /// There was an event already.
+    known: bool,
     correlation: Option<IncidentId>,
     traceparent: Option<Traceparent>,
     exercise: bool,
@@ -67,15 +69,18 @@ struct Inherited {
 
 impl Inherited {
     /// Trace and exercise of an event with `correlation` caused by `cause`; remembered for the next one.
+    /// What comes from inside (a deadline, the end of an effect) has no trace and says nothing of exercise.
     fn of(&mut self, correlation: Option<&IncidentId>, cause: &Cause) -> (Option<Traceparent>, bool) {
-        if self.traceparent.is_none() || self.correlation.as_ref() != correlation {
-            *self = Self {
-                correlation: correlation.cloned(),
-                traceparent: cause.traceparent,
-                exercise: cause.exercise,
-            };
+        let from_inside = cause.traceparent.is_none();
+        if !self.known || (self.correlation.as_ref() != correlation && !from_inside) {
+            self.traceparent = cause.traceparent;
+            self.exercise = cause.exercise;
         }
-        (self.traceparent, self.exercise || cause.exercise)
+        self.known = true;
+        self.correlation = correlation.cloned();
+        self.traceparent = self.traceparent.or(cause.traceparent);
+        self.exercise |= cause.exercise;
+        (self.traceparent, self.exercise)
     }
 }
 
@@ -102,6 +107,7 @@ impl<A: Aggregate> Loaded<A> {
         }
         self.version = envelope.version;
         self.inherited = Inherited {
+            known: true,
             correlation: envelope.correlation_id.clone(),
             traceparent: envelope.traceparent,
             exercise: envelope.exercise,
@@ -139,7 +145,10 @@ struct Inner<A: Aggregate> {
     slots: RefCell<HashMap<Rc<str>, Slot<A>>>,
     deadlines: RefCell<Deadlines<A::Command>>,
     deadline_changed: Notify,
-    effects: RefCell<HashMap<Rc<str>, A::Effect>>,
+    /// What each state wants done outside, and whether in exercise.
+    wanted: RefCell<HashMap<Rc<str>, (A::Effect, bool)>>,
+    /// Whose effect is under way, from its start until its end is committed.
+    performing: RefCell<HashSet<Rc<str>>>,
 }
 
 /// Armed deadlines of a category, soonest first.
@@ -201,7 +210,8 @@ impl<A: Aggregate> Directory<A> {
                 slots: RefCell::default(),
                 deadlines: RefCell::new(Deadlines { order: BTreeSet::new(), of: BTreeMap::new() }),
                 deadline_changed: Notify::new(),
-                effects: RefCell::default(),
+                wanted: RefCell::default(),
+                performing: RefCell::default(),
             }),
         };
         actix_rt::spawn(directory.clone().answer_questions(questions));
@@ -322,10 +332,11 @@ impl<A: Aggregate> Directory<A> {
         });
         let closed = done
             && !self.inner.deadlines.borrow().of.contains_key(id)
-            && !self.inner.effects.borrow().contains_key(id)
+            && !self.inner.performing.borrow().contains(id)
             && self.inner.closed_or_new(id);
         if closed {
             self.inner.slots.borrow_mut().remove(id);
+            self.inner.wanted.borrow_mut().remove(id);
         }
     }
 
@@ -394,43 +405,72 @@ impl<A: Aggregate> Directory<A> {
         if self.inner.deadlines.borrow_mut().set(id, loaded.state.deadline()) {
             self.inner.deadline_changed.notify_one();
         }
-        if let Some(effect) = loaded.state.effect() {
-            if !self.inner.effects.borrow().contains_key(id) {
-                self.inner.effects.borrow_mut().insert(Rc::clone(id), effect.clone());
-                actix_rt::spawn(self.clone().run_effect(Rc::clone(id), effect, loaded.inherited.exercise));
+        let mut wanted = self.inner.wanted.borrow_mut();
+        match loaded.state.effect() {
+            Some(effect) => wanted.insert(Rc::clone(id), (effect, loaded.inherited.exercise)),
+            None => wanted.remove(id),
+        };
+        drop(wanted);
+        self.perform_wanted(id);
+    }
+
+    /// Starts the wanted effect of an id, unless one is under way.
+    fn perform_wanted(&self, id: &Rc<str>) {
+        let wanted = self.inner.wanted.borrow().get(id).cloned();
+        if let Some((effect, exercise)) = wanted {
+            if self.inner.performing.borrow_mut().insert(Rc::clone(id)) {
+                actix_rt::spawn(self.clone().run_effect(Rc::clone(id), effect, exercise));
             }
         }
     }
 
-    /// Performs one effect and hands its end to the aggregate, however long that takes.
+    /// Performs one effect, hands its end to the aggregate, however long that takes, and starts what the
+    /// state wants then. An actor that dies meanwhile does not make the effect run twice.
     async fn run_effect(self, id: Rc<str>, effect: A::Effect, exercise: bool) {
-        let deps = self.inner.deps.clone();
+        let command = self.perform(&id, &effect, exercise).await;
+        let changed = self.hand_in(&id, command, exercise).await;
+        self.inner.performing.borrow_mut().remove(&id);
+        let same = self.inner.wanted.borrow().get(&id).is_some_and(|(wanted, _)| *wanted == effect);
+        if same && !changed {
+            tracing::error!(actor.category = A::CATEGORY, actor.id = %id, "an effect's end changed nothing; it is not repeated");
+        } else {
+            self.perform_wanted(&id);
+        }
+        self.passivate_if_done(&id);
+    }
+
+    async fn perform(&self, id: &str, effect: &A::Effect, exercise: bool) -> A::Command {
         let mut wait = LOAD_RETRY;
-        let command = loop {
-            let performing = AssertUnwindSafe(self.inner.performer.perform(&id, exercise, effect.clone()));
+        loop {
+            let performing = AssertUnwindSafe(self.inner.performer.perform(id, exercise, effect.clone()));
             match performing.catch_unwind().await {
-                Ok(command) => break command,
+                Ok(command) => return command,
                 Err(panic) => {
                     let detail = panic_text(&*panic);
                     tracing::error!(actor.category = A::CATEGORY, actor.id = %id, detail, "an effect panicked; trying again");
                 }
             }
-            deps.clock.sleep(wait).await;
+            self.inner.deps.clock.sleep(wait).await;
             wait = (wait * 2).min(EFFECT_RETRY_MAX);
-        };
-        // From here on the state says what is next; the mark must be gone when it is looked at.
-        self.inner.effects.borrow_mut().remove(&id);
+        }
+    }
+
+    /// Executes the end of an effect until it is taken or refused. True when it changed the state.
+    async fn hand_in(&self, id: &str, command: A::Command, exercise: bool) -> bool {
+        let deps = &self.inner.deps;
+        let mut wait = LOAD_RETRY;
         loop {
             let cause = Cause::internal(deps.ids.uuid(deps.clock.now()), exercise);
-            match self.execute(&id, command.clone(), cause).await {
-                Ok(_) | Err(Rejected::Repeated) => return,
+            match self.execute(id, command.clone(), cause).await {
+                Ok(executed) => return !executed.events.is_empty(),
+                Err(Rejected::Repeated) => return true,
                 Err(Rejected::Refused(refusal)) => {
                     tracing::error!(actor.category = A::CATEGORY, actor.id = %id, ?refusal, "the end of an effect was refused");
-                    return;
+                    return false;
                 }
                 Err(Rejected::Problem(problem)) => {
                     tracing::error!(actor.category = A::CATEGORY, actor.id = %id, %problem, "the end of an effect was refused");
-                    return;
+                    return false;
                 }
                 Err(Rejected::Unavailable(why)) => {
                     tracing::warn!(actor.category = A::CATEGORY, actor.id = %id, why, "the end of an effect waits");
@@ -570,7 +610,8 @@ impl<A: Aggregate> Actor for AggregateActor<A> {
     fn started(&mut self, ctx: &mut Self::Context) {
         let preloaded = self.beside.preloaded.borrow_mut().take();
         if let Some(loaded) = preloaded {
-            self.resume(loaded, ctx);
+            // Its deadline and effect were seen to when it was loaded, and may be past by now.
+            self.take_over(loaded, ctx);
         } else {
             self.reload(ctx);
         }
@@ -628,6 +669,10 @@ impl<A: Aggregate> AggregateActor<A> {
     /// Takes over a state and runs the message in hand, if there is one.
     fn resume(&mut self, loaded: Loaded<A>, ctx: &mut Context<Self>) {
         self.directory.settle(&self.beside.id, &loaded);
+        self.take_over(loaded, ctx);
+    }
+
+    fn take_over(&mut self, loaded: Loaded<A>, ctx: &mut Context<Self>) {
         self.beside.watch.borrow().closed.set(loaded.version == 0 || loaded.state.is_closed());
         self.loaded = loaded;
         self.work(ctx);

@@ -288,3 +288,30 @@ fn a_commit_that_fails_changes_nothing_and_the_next_one_works() {
         assert_eq!((done.state.count, store.all().len()), (1, 1));
     });
 }
+
+#[test]
+fn an_effect_found_at_load_runs_once_and_exercise_outlives_deadlines_and_restarts() {
+    run(async {
+        let store = MemoryStore::new();
+        let hang = DirectoryOptions { performer: Rc::new(Never), observer: None, keeper: KeeperOptions::default() };
+        let first = Directory::<Counter>::new(deps_over(store.clone()), hang);
+        first.execute("a", Command::Add(7), cause(1)).await.expect("executed");
+        let deps = deps_at(store.clone(), TEST_START.plus_ms(1_000));
+        let (again, sends) = directory(&deps);
+        assert_eq!(again.load_open().await.expect("loaded"), 1);
+        deps.clock.sleep(Duration::from_secs(30)).await;
+        assert_eq!((sends.0.get(), again.state("a").await.expect("state").0.rings), (1, 1));
+        let own = store.all().into_iter().filter(|r| r.envelope.stream.category() == "counter");
+        assert!(own.clone().count() == 9 && own.into_iter().all(|r| r.envelope.exercise));
+    });
+}
+
+/// Never comes back.
+struct Never;
+
+#[async_trait::async_trait(?Send)]
+impl Performer<Counter> for Never {
+    async fn perform(&self, _: &str, _: bool, _: u32) -> Command {
+        std::future::pending().await
+    }
+}

@@ -124,9 +124,10 @@ impl City {
     }
     /// The illness of a patient at a second, and how long it has lasted.
     pub(crate) fn illness(&self, patient: usize, second: u32) -> Option<(Illness, f64)> {
-        let story = self.plot.stories.iter().find(|story| story.patient == patient)?;
-        let recovered = self.lock().recovered.get(&patient).is_some_and(|at| second >= *at);
-        (second >= story.begins_s && !recovered).then(|| (story.illness, f64::from(second - story.begins_s)))
+        let begun = |story: &&crate::plot::Story| story.patient == patient && story.begins_s <= second;
+        let story = self.plot.stories.iter().rev().find(begun)?;
+        let recovered = self.lock().recovered.get(&patient).is_some_and(|at| (story.begins_s..=second).contains(at));
+        (!recovered).then(|| (story.illness, f64::from(second - story.begins_s)))
     }
     /// The patient of an incident was handed over.
     pub(crate) fn recovered(&self, incident: &str) {

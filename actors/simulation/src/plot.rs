@@ -45,6 +45,8 @@ pub struct PlotOptions {
     pub patients: usize,
     /// Ambulances.
     pub units: usize,
+    /// Go on after the written part of the plot: a further emergency every few minutes, for a day.
+    pub endless: bool,
 }
 
 /// How somebody falls ill.
@@ -140,6 +142,10 @@ const SECOND_STORY_S: u32 = 150;
 const SURGE_S: u32 = 420;
 /// Seconds between two emergencies of the surge.
 const SURGE_GAP_S: u32 = 25;
+/// Seconds between two emergencies of the endless part.
+const ENDLESS_GAP_S: u32 = 300;
+/// Emergencies of the endless part: about a day of city life.
+const ENDLESS_STORIES: u32 = 288;
 /// Facilities taken from a map at most.
 const MAX_FACILITIES: usize = 12;
 
@@ -152,7 +158,10 @@ impl Plot {
         let (hospitals, stations) = places(seed, map, facilities);
         let wearers = (0..options.patients.max(4)).map(|n| wearer(seed, n, map)).collect::<Vec<_>>();
         let ambulances = (0..options.units.max(1)).map(|n| ambulance(n, &stations)).collect::<Vec<_>>();
-        let stories = stories(seed, wearers.len(), ambulances.len());
+        let mut stories = stories(seed, wearers.len(), ambulances.len());
+        if options.endless {
+            go_on(seed, wearers.len(), &mut stories);
+        }
         let mut plot = Self { seed, wearers, ambulances, stations, hospitals, stories };
         // The second story is the one whose card is declined, whoever it is.
         if let Some(index) = plot.stories.get(1).map(|story| story.patient) {
@@ -242,13 +251,32 @@ fn stories(seed: u64, patients: usize, units: usize) -> Vec<Story> {
     stories
 }
 
+/// Goes on with one emergency after the other, each wearer in turn, so that nobody falls ill again before
+/// the last time is over.
+fn go_on(seed: u64, patients: usize, stories: &mut Vec<Story>) {
+    let mut dice = Dice::new(seed, 3);
+    let ill: Vec<usize> = stories.iter().map(|story| story.patient).collect();
+    let mut turn: Vec<usize> = (0..patients).filter(|patient| !ill.contains(patient)).chain(ill.iter().copied()).collect();
+    let last_s = stories.last().map_or(0, |story| story.begins_s);
+    for n in 1..=ENDLESS_STORIES {
+        if turn.is_empty() {
+            return;
+        }
+        let patient = turn.remove(0);
+        turn.push(patient);
+        let illnesses = [Illness::Cardiac, Illness::Respiratory, Illness::Sepsis, Illness::Sos, Illness::Fall];
+        let illness = illnesses.get(dice.below(illnesses.len())).copied().unwrap_or(Illness::Sos);
+        stories.push(Story { patient, begins_s: last_s + n * ENDLESS_GAP_S, illness, second_call_s: None });
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn plot(seed: u64) -> Plot {
         let map = RoadMap::built_in().expect("the built-in map");
-        Plot::new(PlotOptions { seed, patients: 12, units: 3 }, &map, map.facilities())
+        Plot::new(PlotOptions { seed, patients: 12, units: 3, endless: false }, &map, map.facilities())
     }
 
     #[test]

@@ -12,6 +12,7 @@
 use crate::Settings;
 use crate::model::{monitor::Monitor, rules::Rules, subject::Subject};
 use async_trait::async_trait;
+use futures::FutureExt;
 use shers_contract::{
     DomainEvent, Envelope, Kind, PatientId, Timestamp,
     envelope::StreamName,
@@ -27,6 +28,7 @@ use shers_runtime::{
 use std::{
     cell::{Cell, RefCell},
     collections::{HashMap, VecDeque},
+    panic::AssertUnwindSafe,
 };
 use tokio::sync::oneshot;
 
@@ -137,14 +139,43 @@ impl Desk {
         true
     }
 
-    /// Folds the first message and what waits behind it, in one commit.
+    /// Deals with the first message and what waits behind it, in one commit. When that panics, or one of
+    /// them was dealt with before, each is done alone, so that no message pays for another.
     async fn messages(&self, first: Recorded, done: oneshot::Sender<Result<(), Failure>>) {
         let mut messages = vec![(first, done)];
         let mut group = self.new_group();
+        let together = AssertUnwindSafe(self.together(&mut group, &mut messages)).catch_unwind().await;
+        match together {
+            Ok((Finished::Repeated, _)) | Err(_) if messages.len() > 1 => {
+                self.undo(&mut group);
+                for (message, done) in messages {
+                    let _ = done.send(self.alone(&message).await);
+                }
+            }
+            Ok((finished, folded)) => {
+                let whole = finished.alone();
+                for ((_, done), folded) in messages.into_iter().zip(folded) {
+                    let _ = done.send(folded.and_then(|()| whole.clone()));
+                }
+            }
+            Err(_) => {
+                self.undo(&mut group);
+                for (_, done) in messages {
+                    let _ = done.send(Err(panicked()));
+                }
+            }
+        }
+    }
+
+    async fn together(
+        &self,
+        group: &mut Group,
+        messages: &mut Vec<(Recorded, oneshot::Sender<Result<(), Failure>>)>,
+    ) -> (Finished, Vec<Result<(), Failure>>) {
         let mut outcomes = Vec::new();
         let mut readings = 0;
         while let Some((message, _)) = messages.last() {
-            let folded = self.fold(&mut group, message);
+            let folded = self.fold(group, message);
             readings += *folded.as_ref().unwrap_or(&0);
             outcomes.push(folded.map(|_| ()));
             if readings >= self.settings.group_readings {
@@ -155,27 +186,20 @@ impl Desk {
                 None => break,
             }
         }
-        match self.finish(&mut group).await {
-            Finished::Repeated if messages.len() > 1 => {
-                // Some message was dealt with before. Which one shows when each commits alone.
-                self.undo(&mut group);
-                for (message, done) in messages {
-                    let _ = done.send(self.one(&message).await);
-                }
-            }
-            finished => {
-                let whole = finished.alone();
-                for ((_, done), folded) in messages.into_iter().zip(outcomes) {
-                    let _ = done.send(folded.and_then(|()| whole.clone()));
-                }
-            }
-        }
+        (self.finish(group).await, outcomes)
     }
 
-    async fn one(&self, message: &Recorded) -> Result<(), Failure> {
+    async fn alone(&self, message: &Recorded) -> Result<(), Failure> {
         let mut group = self.new_group();
-        self.fold(&mut group, message)?;
-        self.finish(&mut group).await.alone()
+        let one = async {
+            self.fold(&mut group, message)?;
+            self.finish(&mut group).await.alone()
+        };
+        let outcome = AssertUnwindSafe(one).catch_unwind().await;
+        outcome.unwrap_or_else(|_| {
+            self.undo(&mut group);
+            Err(panicked())
+        })
     }
 
     fn next_message(&self) -> Option<(Recorded, oneshot::Sender<Result<(), Failure>>)> {
@@ -388,6 +412,10 @@ impl Finished {
             Self::Failed(why) => Err(Failure::Retry(why)),
         }
     }
+}
+
+fn panicked() -> Failure {
+    Failure::Retry("folding it panicked".to_owned())
 }
 
 struct OnDrop<F: FnMut()>(F);

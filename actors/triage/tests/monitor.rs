@@ -54,7 +54,9 @@ fn a_first_reading_is_classified_by_the_rules_of_the_domain() {
 
 #[test]
 fn each_single_parameter_extreme_is_an_emergency_and_its_edge_is_not() {
-    let extremes: [(&str, fn(&mut Reading, u16), u16, u16); 5] = [
+    /// Rule, how to set the value, a value beyond the limit, and the last one within.
+    type Case = (&'static str, fn(&mut Reading, u16), u16, u16);
+    let extremes: [Case; 5] = [
         ("extreme-respiration-rate", |r, v| r.respiration_rate_bpm = Some(v), 4, 5),
         ("extreme-respiration-rate", |r, v| r.respiration_rate_bpm = Some(v), 37, 36),
         ("extreme-heart-rate", |r, v| r.heart_rate_bpm = Some(v), 39, 40),

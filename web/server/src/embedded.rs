@@ -296,7 +296,12 @@ fn spawn_city(
         Some(path) => shers_roads::facilities_from_geojson(path)?,
         None => map.facilities().to_vec(),
     };
-    let size = PlotOptions { seed: flags.seed, patients: flags.patients as usize, units: flags.units as usize };
+    let size = PlotOptions {
+        seed: flags.seed,
+        patients: flags.patients as usize,
+        units: flags.units as usize,
+        endless: !flags.until_done,
+    };
     let plot = Plot::new(size, &map, &facilities);
     let told = serde_json::to_value(&plot.stories)?;
     let options = CityOptions {

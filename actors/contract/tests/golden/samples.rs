@@ -1,9 +1,9 @@
 //! One event of every kind, with every optional field present somewhere.
 
 use shers_contract::{
-    BillId, Currency, DomainEvent, Envelope, IncidentId, LatLon, Money, NotificationId, PatientId, Timestamp, Traceparent,
-    UnitId, billing as b, care as c, derived_uuid, dispatch as d, envelope::StreamName, incident as i, notification as n,
-    patient as p, supervision as s, triage as t, vitals as v,
+    BillId, Currency, DomainEvent, Envelope, IncidentId, LatLon, Money, NotificationId, PatientId, Timestamp,
+    Traceparent, UnitId, billing as b, care as c, derived_uuid, dispatch as d, envelope::StreamName, incident as i,
+    notification as n, patient as p, supervision as s, triage as t, vitals as v,
 };
 
 /// An envelope, and the check that one read from its text holds the same event.
@@ -172,7 +172,12 @@ fn classes() -> Vec<Sample> {
         sample("triage", "p-1", 1, t::TriageEvent::Normal(first)),
         sample("triage", "p-1", 2, t::TriageEvent::Abnormal(status(t::Class::Abnormal, Some(t::Class::Normal)))),
         sample("triage", "p-1", 3, t::TriageEvent::Emergency(status(t::Class::Emergency, Some(t::Class::Abnormal)))),
-        sample("triage", "p-1", 4, t::TriageEvent::Insufficient(status(t::Class::Insufficient, Some(t::Class::Emergency)))),
+        sample(
+            "triage",
+            "p-1",
+            4,
+            t::TriageEvent::Insufficient(status(t::Class::Insufficient, Some(t::Class::Emergency))),
+        ),
     ]
 }
 
@@ -182,50 +187,66 @@ fn incident_event(version: u64, event: i::IncidentEvent) -> Sample {
 
 fn incidents() -> Vec<Sample> {
     let triage = status(t::Class::Emergency, Some(t::Class::Abnormal));
-    let call = |source, triage| i::CallReceived { source, at: at(2), summary: "NEWS2 is at least 8 of 20".into(), triage };
+    let call =
+        |source, triage| i::CallReceived { source, at: at(2), summary: "NEWS2 is at least 8 of 20".into(), triage };
     vec![
-        incident_event(1, i::IncidentEvent::Opened(i::Opened {
-            incident_id: incident(),
-            patient_id: Some(patient()),
-            priority: i::Priority::P1,
-            location: Some(place(47.141, 9.5215)),
-            call: call(i::CallSource::Triage, Some(triage)),
-            needs: vec!["als".into()],
-            acknowledge_by: at(62),
-            max_escalations: 3,
-        })),
-        incident_event(4, i::IncidentEvent::CallJoined(i::CallJoined {
-            call: call(i::CallSource::Manual, None),
-            priority: i::Priority::P1,
-            location: None,
-        })),
+        incident_event(
+            1,
+            i::IncidentEvent::Opened(i::Opened {
+                incident_id: incident(),
+                patient_id: Some(patient()),
+                priority: i::Priority::P1,
+                location: Some(place(47.141, 9.5215)),
+                call: call(i::CallSource::Triage, Some(triage)),
+                needs: vec!["als".into()],
+                acknowledge_by: at(62),
+                max_escalations: 3,
+            }),
+        ),
+        incident_event(
+            4,
+            i::IncidentEvent::CallJoined(i::CallJoined {
+                call: call(i::CallSource::Manual, None),
+                priority: i::Priority::P1,
+                location: None,
+            }),
+        ),
         incident_event(5, i::IncidentEvent::Acknowledged(i::Acknowledged { by: "dispatcher-1".into() })),
-        incident_event(6, i::IncidentEvent::Escalated(i::Escalated {
-            level: 1,
-            reason: "nobody acknowledged it within 60 s".into(),
-            by: None,
-            priority: i::Priority::P1,
-            next_at: Some(at(122)),
-        })),
-        incident_event(7, i::IncidentEvent::UnitChanged(i::UnitChanged {
-            unit_id: unit(),
-            status: d::UnitStatus::Arrived,
-            eta_s: Some(245),
-            level_of_care: Some("als".into()),
-            hospital_id: Some("hospital-1".parse().expect("an id")),
-            loaded_distance_m: Some(4_200),
-        })),
-        incident_event(8, i::IncidentEvent::Resolved(i::Resolved {
-            disposition: i::Disposition::Transported,
-            by: None,
-            unit_id: Some(unit()),
-            hospital_id: Some("hospital-1".parse().expect("an id")),
-        })),
+        incident_event(
+            6,
+            i::IncidentEvent::Escalated(i::Escalated {
+                level: 1,
+                reason: "nobody acknowledged it within 60 s".into(),
+                by: None,
+                priority: i::Priority::P1,
+                next_at: Some(at(122)),
+            }),
+        ),
+        incident_event(
+            7,
+            i::IncidentEvent::UnitChanged(i::UnitChanged {
+                unit_id: unit(),
+                status: d::UnitStatus::Arrived,
+                eta_s: Some(245),
+                level_of_care: Some("als".into()),
+                hospital_id: Some("hospital-1".parse().expect("an id")),
+                loaded_distance_m: Some(4_200),
+            }),
+        ),
+        incident_event(
+            8,
+            i::IncidentEvent::Resolved(i::Resolved {
+                disposition: i::Disposition::Transported,
+                by: None,
+                unit_id: Some(unit()),
+                hospital_id: Some("hospital-1".parse().expect("an id")),
+            }),
+        ),
         incident_event(9, i::IncidentEvent::Closed(i::Closed { bill: Some("PAID".into()), by: None })),
-        incident_event(10, i::IncidentEvent::Cancelled(i::Cancelled {
-            by: "dispatcher-1".into(),
-            reason: "called by mistake".into(),
-        })),
+        incident_event(
+            10,
+            i::IncidentEvent::Cancelled(i::Cancelled { by: "dispatcher-1".into(), reason: "called by mistake".into() }),
+        ),
     ]
 }
 
@@ -266,10 +287,13 @@ fn commands() -> Vec<Sample> {
     vec![
         incident_event(2, i::IncidentEvent::SendNotification(send())),
         incident_event(3, i::IncidentEvent::RequestDispatch(request())),
-        incident_event(11, i::IncidentEvent::CancelDispatch(i::CancelDispatch {
-            incident_id: incident(),
-            reason: "the incident was cancelled".into(),
-        })),
+        incident_event(
+            11,
+            i::IncidentEvent::CancelDispatch(i::CancelDispatch {
+                incident_id: incident(),
+                reason: "the incident was cancelled".into(),
+            }),
+        ),
         incident_event(12, i::IncidentEvent::StartBilling(billed())),
     ]
 }
@@ -356,40 +380,69 @@ fn decisions() -> Vec<Sample> {
     let unit_event = |version, event| sample("unit", "rtw-1", version, event);
     vec![
         unit_event(6, d::DispatchEvent::Assigned(assigned)),
-        unit_event(7, d::DispatchEvent::Unassigned(d::Unassigned {
-            incident_id: incident(),
-            unit_id: unit(),
-            reason: "breakdown".into(),
-            by: "dispatcher-1".into(),
-            reopen: true,
-        })),
-        unit_event(8, d::DispatchEvent::Diverted(d::Diverted {
-            incident_id: incident(),
-            from_incident_id: other,
-            unit_id: unit(),
-            reason: "410 s sooner at a priority 1, 120 s later at a priority 3".into(),
-        })),
-        sample("dispatch", INCIDENT, 1, d::DispatchEvent::Waiting(d::Waiting {
-            request: request(),
-            reason: "all units are busy".into(),
-            excluded: vec![d::Excluded { unit_id: unit(), reason: "on another incident".into() }],
-        })),
-        unit_event(9, d::DispatchEvent::EtaChanged(d::EtaChanged {
-            incident_id: incident(),
-            unit_id: unit(),
-            leg: "scene".into(),
-            arrives_at: at(400),
-            eta_source: "built-in".into(),
-        })),
-        sample("hospital", "hospital-1", 1, c::HospitalEvent::Updated(c::Hospital {
-            hospital_id: "hospital-1".parse().expect("an id"),
-            name: "Spital Vaduz".into(),
-            location: place(47.133, 9.517),
-            capabilities: vec!["emergency".into(), "stroke".into()],
-            state: c::HospitalState::Diverting,
-            beds_free: Some(3),
-            expected_offload_min: Some(12),
-        })),
+        unit_event(
+            7,
+            d::DispatchEvent::Unassigned(d::Unassigned {
+                incident_id: incident(),
+                unit_id: unit(),
+                reason: "breakdown".into(),
+                by: "dispatcher-1".into(),
+                reopen: true,
+            }),
+        ),
+        unit_event(
+            8,
+            d::DispatchEvent::Diverted(d::Diverted {
+                incident_id: incident(),
+                from_incident_id: other,
+                unit_id: unit(),
+                reason: "410 s sooner at a priority 1, 120 s later at a priority 3".into(),
+            }),
+        ),
+        sample(
+            "dispatch",
+            INCIDENT,
+            1,
+            d::DispatchEvent::Waiting(d::Waiting {
+                request: request(),
+                reason: "all units are busy".into(),
+                excluded: vec![d::Excluded { unit_id: unit(), reason: "on another incident".into() }],
+            }),
+        ),
+        sample(
+            "dispatch",
+            INCIDENT,
+            2,
+            d::WaitEvent::Ended(d::WaitEnded {
+                incident_id: incident(),
+                unit_id: Some(unit()),
+                reason: "rtw-1 came free".into(),
+            }),
+        ),
+        unit_event(
+            9,
+            d::DispatchEvent::EtaChanged(d::EtaChanged {
+                incident_id: incident(),
+                unit_id: unit(),
+                leg: "scene".into(),
+                arrives_at: at(400),
+                eta_source: "built-in".into(),
+            }),
+        ),
+        sample(
+            "hospital",
+            "hospital-1",
+            1,
+            c::HospitalEvent::Updated(c::Hospital {
+                hospital_id: "hospital-1".parse().expect("an id"),
+                name: "Spital Vaduz".into(),
+                location: place(47.133, 9.517),
+                capabilities: vec!["emergency".into(), "stroke".into()],
+                state: c::HospitalState::Diverting,
+                beds_free: Some(3),
+                expected_offload_min: Some(12),
+            }),
+        ),
     ]
 }
 
@@ -422,16 +475,25 @@ fn notifications() -> Vec<Sample> {
         next_at: Some(at(90)),
         ..ended.clone()
     };
-    let nobody = n::AttemptEnded { attempt: 0, target: None, provider_id: None, reason: Some("time-out".into()), ..ended.clone() };
+    let nobody = n::AttemptEnded {
+        attempt: 0,
+        target: None,
+        provider_id: None,
+        reason: Some("time-out".into()),
+        ..ended.clone()
+    };
     let event = |version, event| sample("notification", notification().as_str(), version, event);
     vec![
         event(1, n::NotificationEvent::Queued(n::Queued { request: send(), plan: vec![target.clone(), mail], policy })),
-        event(2, n::NotificationEvent::Attempted(n::Attempted {
-            notification_id: notification(),
-            attempt: 1,
-            target,
-            provider: "sandbox-messaging".into(),
-        })),
+        event(
+            2,
+            n::NotificationEvent::Attempted(n::Attempted {
+                notification_id: notification(),
+                attempt: 1,
+                target,
+                provider: "sandbox-messaging".into(),
+            }),
+        ),
         event(3, n::NotificationEvent::Sent(ended)),
         event(4, n::NotificationEvent::Failed(failed)),
         event(5, n::NotificationEvent::Ambiguous(nobody)),
@@ -460,44 +522,62 @@ fn bills() -> Vec<Sample> {
     };
     vec![
         event(1, b::BillingEvent::Pending(pending)),
-        event(2, b::BillingEvent::CoverageVerified(b::CoverageVerified {
-            bill_id: bill_id.clone(),
-            incident_id: incident_id.clone(),
-            insurer: chf(85_500),
-            patient: chf(9_500),
-            reason: "10 % copay".into(),
-            response_id: Some("r-1".into()),
-        })),
-        event(3, b::BillingEvent::Paid(b::Paid {
-            bill_id: bill_id.clone(),
-            incident_id: incident_id.clone(),
-            payment_id: Some("pi_1".into()),
-            provider: "sandbox-payment".into(),
-            charged: chf(9_500),
-        })),
-        event(4, b::BillingEvent::Failed(b::Failed {
-            bill_id: bill_id.clone(),
-            incident_id: incident_id.clone(),
-            code: "card-declined".into(),
-            reason: "the card was declined".into(),
-        })),
-        event(5, b::BillingEvent::Compensated(b::Compensated {
-            bill_id: bill_id.clone(),
-            incident_id: incident_id.clone(),
-            what: "payment-cancelled".into(),
-        })),
-        event(6, b::BillingEvent::Stuck(b::Stuck {
-            bill_id: bill_id.clone(),
-            incident_id: incident_id.clone(),
-            step: b::Step::Compensate,
-            reason: "the refund was refused".into(),
-        })),
-        event(7, b::BillingEvent::WrittenOff(b::WrittenOff {
-            bill_id,
-            incident_id,
-            by: "administrator".into(),
-            reason: "goodwill".into(),
-        })),
+        event(
+            2,
+            b::BillingEvent::CoverageVerified(b::CoverageVerified {
+                bill_id: bill_id.clone(),
+                incident_id: incident_id.clone(),
+                insurer: chf(85_500),
+                patient: chf(9_500),
+                reason: "10 % copay".into(),
+                response_id: Some("r-1".into()),
+            }),
+        ),
+        event(
+            3,
+            b::BillingEvent::Paid(b::Paid {
+                bill_id: bill_id.clone(),
+                incident_id: incident_id.clone(),
+                payment_id: Some("pi_1".into()),
+                provider: "sandbox-payment".into(),
+                charged: chf(9_500),
+            }),
+        ),
+        event(
+            4,
+            b::BillingEvent::Failed(b::Failed {
+                bill_id: bill_id.clone(),
+                incident_id: incident_id.clone(),
+                code: "card-declined".into(),
+                reason: "the card was declined".into(),
+            }),
+        ),
+        event(
+            5,
+            b::BillingEvent::Compensated(b::Compensated {
+                bill_id: bill_id.clone(),
+                incident_id: incident_id.clone(),
+                what: "payment-cancelled".into(),
+            }),
+        ),
+        event(
+            6,
+            b::BillingEvent::Stuck(b::Stuck {
+                bill_id: bill_id.clone(),
+                incident_id: incident_id.clone(),
+                step: b::Step::Compensate,
+                reason: "the refund was refused".into(),
+            }),
+        ),
+        event(
+            7,
+            b::BillingEvent::WrittenOff(b::WrittenOff {
+                bill_id,
+                incident_id,
+                by: "administrator".into(),
+                reason: "goodwill".into(),
+            }),
+        ),
     ]
 }
 

@@ -61,12 +61,12 @@ pub trait EtaSource: Send + Sync + 'static {
     /// How it is named in events: `built-in`, `osrm` …
     fn name(&self) -> &str;
     /// The `keep` places from which `to` is reached soonest.
-    async fn from_many(&self, from: &[LatLon], to: LatLon, driving: Driving, keep: usize) -> Result<Ranking, EtaError>;
+    async fn rank_from(&self, from: &[LatLon], to: LatLon, driving: Driving, keep: usize) -> Result<Ranking, EtaError>;
     /// The `keep` places reached soonest from `from`.
-    async fn to_many(&self, from: LatLon, to: &[LatLon], driving: Driving, keep: usize) -> Result<Ranking, EtaError>;
+    async fn rank_to(&self, from: LatLon, to: &[LatLon], driving: Driving, keep: usize) -> Result<Ranking, EtaError>;
     /// One drive.
     async fn travel(&self, from: LatLon, to: LatLon, driving: Driving) -> Result<Travel, EtaError> {
-        let ranking = self.from_many(&[from], to, driving, 1).await?;
+        let ranking = self.rank_from(&[from], to, driving, 1).await?;
         let unreachable = || ranking.unreachable.first().map_or_else(String::new, |(_, why)| why.clone());
         ranking.best.first().map(|(_, travel)| *travel).ok_or_else(|| EtaError::NoRoad(unreachable()))
     }

@@ -52,11 +52,11 @@ impl EtaSource for BuiltIn {
     fn name(&self) -> &'static str {
         "built-in"
     }
-    async fn from_many(&self, from: &[LatLon], to: LatLon, driving: Driving, keep: usize) -> Result<Ranking, EtaError> {
+    async fn rank_from(&self, from: &[LatLon], to: LatLon, driving: Driving, keep: usize) -> Result<Ranking, EtaError> {
         let nearest = self.map.nearest_by_road(&numbered(from), to, speed(driving), keep);
         nearest.map(ranking).map_err(|error| EtaError::NoRoad(error.to_string()))
     }
-    async fn to_many(&self, from: LatLon, to: &[LatLon], driving: Driving, keep: usize) -> Result<Ranking, EtaError> {
+    async fn rank_to(&self, from: LatLon, to: &[LatLon], driving: Driving, keep: usize) -> Result<Ranking, EtaError> {
         let nearest = self.map.nearest_targets(from, &numbered(to), speed(driving), keep);
         nearest.map(ranking).map_err(|error| EtaError::NoRoad(error.to_string()))
     }

@@ -49,10 +49,10 @@ impl EtaSource for StraightLine {
     fn name(&self) -> &'static str {
         "straight-line"
     }
-    async fn from_many(&self, from: &[LatLon], to: LatLon, driving: Driving, keep: usize) -> Result<Ranking, EtaError> {
+    async fn rank_from(&self, from: &[LatLon], to: LatLon, driving: Driving, keep: usize) -> Result<Ranking, EtaError> {
         Ok(ranked(from.iter().map(|from| self.drive(*from, to, driving)), keep))
     }
-    async fn to_many(&self, from: LatLon, to: &[LatLon], driving: Driving, keep: usize) -> Result<Ranking, EtaError> {
+    async fn rank_to(&self, from: LatLon, to: &[LatLon], driving: Driving, keep: usize) -> Result<Ranking, EtaError> {
         Ok(ranked(to.iter().map(|to| self.drive(from, *to, driving)), keep))
     }
 }

@@ -138,10 +138,10 @@ impl Fleet {
 
     /// Takes over a fix, if it is newer than the last one.
     pub fn locate(&mut self, id: &UnitId, position: Position) {
-        if let Some(seen) = self.units.get_mut(id) {
-            if seen.fix.is_none_or(|fix| fix.at < position.at) {
-                seen.fix = Some(position);
-            }
+        if let Some(seen) = self.units.get_mut(id)
+            && seen.fix.is_none_or(|fix| fix.at < position.at)
+        {
+            seen.fix = Some(position);
         }
     }
 

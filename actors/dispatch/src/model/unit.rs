@@ -46,6 +46,7 @@ pub struct Serving {
 
 /// What a unit does.
 #[derive(Clone, PartialEq, Debug)]
+#[expect(clippy::large_enum_variant, reason = "stands in a box already; most of a fleet's memory is profiles")]
 pub enum Duty {
     /// Registered a moment ago; its first status follows in the same append.
     New,

@@ -70,7 +70,8 @@ impl HospitalDoc {
         self.updated_at = fact.at;
         self.version = fact.version;
         if let Event::Hospital(HospitalEvent::Updated(hospital)) = &fact.event {
-            let Hospital { hospital_id: _, name, location, capabilities, state, beds_free, expected_offload_min } = hospital;
+            let Hospital { hospital_id: _, name, location, capabilities, state, beds_free, expected_offload_min } =
+                hospital;
             self.name.clone_from(name);
             self.location = Some(*location);
             self.capabilities.clone_from(capabilities);

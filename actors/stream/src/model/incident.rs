@@ -262,6 +262,7 @@ impl IncidentDoc {
                 }
             }
             Event::Dispatch(event) => self.dispatched(event, fact.at),
+            Event::WaitEnded(_) => self.waiting_reason = None,
             Event::Billing(event) => self.billed(event),
             Event::Hospital(_) | Event::Notification(_) => {}
         }

@@ -197,7 +197,8 @@ pub fn intervals(incidents: &[KpiDoc], targets: &Targets) -> Value {
     let all = |pick: Pick, target: Option<u32>| {
         figures(incidents.iter().filter_map(|i| Some((pick(&i.intervals)?, target))).collect(), target)
     };
-    let response = incidents.iter().filter_map(|i| Some((i.intervals.response_ms?, response_target(targets, i.priority))));
+    let response =
+        incidents.iter().filter_map(|i| Some((i.intervals.response_ms?, response_target(targets, i.priority))));
     let by_priority: BTreeMap<String, Value> = [Priority::P1, Priority::P2, Priority::P3, Priority::P4]
         .into_iter()
         .map(|priority| {

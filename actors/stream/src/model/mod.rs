@@ -29,7 +29,7 @@ use shers_contract::{
     DecodeError, DomainEvent, Envelope, IncidentId, Kind, Timestamp,
     billing::BillingEvent,
     care::HospitalEvent,
-    dispatch::{DispatchEvent, UnitEvent},
+    dispatch::{DispatchEvent, UnitEvent, WaitEnded, WaitEvent},
     incident::IncidentEvent,
     notification::NotificationEvent,
 };
@@ -44,6 +44,8 @@ pub enum Event {
     Unit(UnitEvent),
     /// Of dispatch.
     Dispatch(DispatchEvent),
+    /// The end of a wait; its beginning is one of [`Event::Dispatch`].
+    WaitEnded(WaitEnded),
     /// Of a hospital.
     Hospital(HospitalEvent),
     /// Of a bill.
@@ -92,6 +94,7 @@ impl Fact {
             .map(|e| e.map(Event::Incident))
             .or_else(|| UnitEvent::from_envelope(envelope).map(|e| e.map(Event::Unit)))
             .or_else(|| DispatchEvent::from_envelope(envelope).map(|e| e.map(Event::Dispatch)))
+            .or_else(|| WaitEvent::from_envelope(envelope).map(|e| e.map(waited)))
             .or_else(|| HospitalEvent::from_envelope(envelope).map(|e| e.map(Event::Hospital)))
             .or_else(|| BillingEvent::from_envelope(envelope).map(|e| e.map(Event::Billing)))
             .or_else(|| NotificationEvent::from_envelope(envelope).map(|e| e.map(Event::Notification)));
@@ -159,10 +162,18 @@ impl Fact {
                 DispatchEvent::Waiting(w) => incident(&w.request.incident_id),
                 DispatchEvent::EtaChanged(e) => incident(&e.incident_id),
             },
+            Event::WaitEnded(ended) => incident(&ended.incident_id),
             Event::Billing(event) => incident(bill::incident_of(event)),
             Event::Incident(_) | Event::Hospital(_) | Event::Notification(_) => {}
         }
         keys
+    }
+}
+
+fn waited(event: WaitEvent) -> Event {
+    match event {
+        WaitEvent::Waiting(waiting) => Event::Dispatch(DispatchEvent::Waiting(waiting)),
+        WaitEvent::Ended(ended) => Event::WaitEnded(ended),
     }
 }
 

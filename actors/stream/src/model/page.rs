@@ -51,9 +51,9 @@ pub fn timeline_cursor(position: u64) -> String {
 /// A 400 problem, when it is not one.
 pub fn timeline_behind(cursor: &str) -> Result<u64, Problem> {
     let digits = cursor.strip_prefix('t').filter(|d| !d.starts_with('+'));
-    digits.and_then(|d| u64::from_str_radix(d, 16).ok()).ok_or_else(|| {
-        Problem::malformed("cursor: give the \"next\" of the page before, unchanged, or leave it out")
-    })
+    digits
+        .and_then(|d| u64::from_str_radix(d, 16).ok())
+        .ok_or_else(|| Problem::malformed("cursor: give the \"next\" of the page before, unchanged, or leave it out"))
 }
 
 /// How many items a page holds: none asked for gives `default`, the rest is kept within 1 and `max`.
@@ -81,8 +81,18 @@ const fn words(collection: Collection) -> &'static [(&'static str, &'static [&'s
             (
                 "all",
                 &[
-                    "reserved", "assigned", "enroute", "on-scene", "at-patient", "onboard", "arrived", "handed-over",
-                    "available", "at-post", "out-of-service", "cancelled",
+                    "reserved",
+                    "assigned",
+                    "enroute",
+                    "on-scene",
+                    "at-patient",
+                    "onboard",
+                    "arrived",
+                    "handed-over",
+                    "available",
+                    "at-post",
+                    "out-of-service",
+                    "cancelled",
                 ],
             ),
             ("free", &["available", "at-post", "cancelled"]),

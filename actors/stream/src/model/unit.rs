@@ -129,7 +129,11 @@ impl UnitDoc {
                 }
             }
             Event::Dispatch(event) => self.dispatched(event, fact.at),
-            Event::Incident(_) | Event::Hospital(_) | Event::Billing(_) | Event::Notification(_) => {}
+            Event::Incident(_)
+            | Event::WaitEnded(_)
+            | Event::Hospital(_)
+            | Event::Billing(_)
+            | Event::Notification(_) => {}
         }
         true
     }
