@@ -275,4 +275,44 @@ mod tests {
         assert!(matches!(read_keys(r#"{"keys":[]}"#), Err(JwksError::NoKey)));
         assert!(matches!(read_keys(r#"{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}"#), Err(JwksError::NoKey)));
     }
+
+    /// The key pair of RFC 8037, appendix A.
+    const JWKS: &str = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"k1","alg":"EdDSA","use":"sig",
+        "x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+
+    fn signed(key_id: &str, claims: &serde_json::Value) -> String {
+        use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+        let mut der = b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20".to_vec();
+        der.extend(URL_SAFE_NO_PAD.decode("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A").expect("base64"));
+        let mut header = jsonwebtoken::Header::new(Algorithm::EdDSA);
+        header.kid = Some(key_id.to_owned());
+        jsonwebtoken::encode(&header, claims, &jsonwebtoken::EncodingKey::from_ed_der(&der)).expect("signed")
+    }
+
+    #[test]
+    fn a_jwt_counts_when_signature_issuer_audience_and_time_are_right() {
+        let options = JwtOptions { issuer: "https://id.example".into(), audience: "shers".into(), leeway_s: 30 };
+        let jwt = Jwt::new(JWKS, options).expect("a key");
+        let now = jsonwebtoken::get_current_timestamp();
+        let good = serde_json::json!({"sub": "eve", "role": "dispatcher", "exp": now + 600, "iss": "https://id.example", "aud": "shers"});
+        let caller = jwt.verify(&signed("k1", &good)).expect("good");
+        assert_eq!(caller.principal, Principal { subject: "eve".into(), role: Role::Dispatcher });
+        assert_eq!(caller.expires_at.map(Timestamp::as_ms), i64::try_from((now + 600) * 1000).ok());
+        assert_eq!(jwt.verify(&signed("k2", &good)), None, "another key id");
+        let mut forged = signed("k1", &good);
+        forged.truncate(forged.len() - 4);
+        assert_eq!(jwt.verify(&forged), None, "another signature");
+        for (claim, value) in [
+            ("exp", serde_json::json!(now - 600)),
+            ("iss", "https://else.example".into()),
+            ("aud", "other".into()),
+            ("role", "king".into()),
+            ("nbf", serde_json::json!(now + 600)),
+            ("sub", serde_json::Value::Null),
+        ] {
+            let mut claims = good.clone();
+            claims[claim] = value;
+            assert_eq!(jwt.verify(&signed("k1", &claims)), None, "{claims}");
+        }
+    }
 }

@@ -212,12 +212,10 @@ fn new_event(event: &impl DomainEvent) -> NewEvent {
 /// A patient is registered and the bill ordered, twice.
 async fn seed(store: &MemoryStore, case: Case) {
     let patient_id = PatientId::new("p-1").expect("an id");
-    let coverage = case.insured.then(|| CoverageRef {
-        plan_id: PlanId::new("basic").expect("an id"),
-        member_id: "m-1".to_owned(),
-    });
-    let patient: Patient =
-        serde_json::from_value(serde_json::json!({ "patient_id": "p-1" })).expect("a patient");
+    let coverage = case
+        .insured
+        .then(|| CoverageRef { plan_id: PlanId::new("basic").expect("an id"), member_id: "m-1".to_owned() });
+    let patient: Patient = serde_json::from_value(serde_json::json!({ "patient_id": "p-1" })).expect("a patient");
     let patient = Patient { coverage, payment_method: case.card.map(str::to_owned), ..patient };
     let order = IncidentEvent::StartBilling(StartBilling {
         incident_id: incident(),
@@ -266,7 +264,9 @@ async fn life(store: &Arc<MemoryStore>, script: &Arc<Script>, begins: Timestamp,
                 return Ended::Died;
             }
             match state {
-                Bill::Stuck(_) | Bill::Paid { .. } | Bill::Failed { .. } | Bill::WrittenOff { .. } => return Ended::Rests,
+                Bill::Stuck(_) | Bill::Paid { .. } | Bill::Failed { .. } | Bill::WrittenOff { .. } => {
+                    return Ended::Rests;
+                }
                 Bill::Absent | Bill::Open(_) => {}
             }
             head.changed().await.expect("the store lives");
@@ -308,7 +308,8 @@ async fn person(store: &Arc<MemoryStore>, script: &Arc<Script>, begins: Timestam
 
 /// Runs `work` in a process of its own: when it ends, everything it spawned is gone.
 fn process<T>(work: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("runtime");
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("runtime");
     LocalSet::new().block_on(&runtime, work)
 }
 

@@ -114,7 +114,9 @@ impl Outside {
         match gateway.create(CreatePayment { key, amount, payment_method, bill_id }).await {
             CreateOutcome::Created { id } => Command::PaymentCreated { ticket, payment_id: id, provider },
             CreateOutcome::Declined { code, reason } => Command::PaymentDeclined { ticket, code, reason },
-            CreateOutcome::Unknown(reason) | CreateOutcome::Retry(reason) => Command::Delayed { ticket, reason, policy },
+            CreateOutcome::Unknown(reason) | CreateOutcome::Retry(reason) => {
+                Command::Delayed { ticket, reason, policy }
+            }
             CreateOutcome::Blocked(reason) => Command::Blocked { ticket, reason },
         }
     }
@@ -151,7 +153,9 @@ impl Outside {
             ConfirmOutcome::Declined { code, reason } => Command::PaymentDeclined { ticket, code, reason },
             ConfirmOutcome::RequiresAction => authentication(ticket),
             ConfirmOutcome::Processing => self.undecided(ticket),
-            ConfirmOutcome::Unknown(reason) | ConfirmOutcome::Retry(reason) => Command::Delayed { ticket, reason, policy },
+            ConfirmOutcome::Unknown(reason) | ConfirmOutcome::Retry(reason) => {
+                Command::Delayed { ticket, reason, policy }
+            }
             ConfirmOutcome::Blocked(reason) => Command::Blocked { ticket, reason },
         }
     }
@@ -194,7 +198,9 @@ impl Outside {
         match gateway.refund(&format!("{}-refund", payment.key), &id, account.patient_share()).await {
             RefundOutcome::Refunded => Command::PaymentUndone { ticket, how: Undone::Refunded },
             RefundOutcome::Failed(reason) => Command::Blocked { ticket, reason },
-            RefundOutcome::Unknown(reason) | RefundOutcome::Retry(reason) => Command::Delayed { ticket, reason, policy },
+            RefundOutcome::Unknown(reason) | RefundOutcome::Retry(reason) => {
+                Command::Delayed { ticket, reason, policy }
+            }
         }
     }
 }

@@ -171,6 +171,8 @@ macro_rules! domain_events {
     ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident($body:ty) = $kind:ident,)* }) => {
         $(#[$meta])*
         #[derive(Clone, Debug, PartialEq)]
+        // Events live for the time of one decision; a box each would cost more than the spare bytes.
+        #[allow(clippy::large_enum_variant)]
         pub enum $name { $($(#[$vmeta])* $variant($body),)* }
 
         impl $crate::DomainEvent for $name {

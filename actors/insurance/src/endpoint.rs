@@ -9,8 +9,9 @@ use async_trait::async_trait;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use shers_contract::{
-    PlanId, Problem, derived_uuid,
+    PlanId, Problem,
     api::{Answer, Call, Reply, Request},
+    derived_uuid,
 };
 use shers_runtime::{Commit, CommitError, Deps, DocumentWrite, LocalEndpoint};
 

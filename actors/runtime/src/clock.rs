@@ -52,6 +52,7 @@ impl ScaledClock {
 
 /// The system's time. Everything else asks a [`Clock`].
 #[must_use]
+#[expect(clippy::disallowed_methods, reason = "this is the clock that the others ask")]
 pub fn system_now() -> Timestamp {
     Timestamp::from_ms(jiff::Timestamp::now().as_millisecond())
 }

@@ -271,6 +271,7 @@ pub fn deps_at(store: Arc<dyn Store>, start: Timestamp) -> Deps {
 ///
 /// # Panics
 /// When the store does not keep the port's promises.
+#[expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test suite says what is wrong by panicking")]
 pub mod store_suite {
     use super::{Arc, Commit, CommitError, Expected, InboxMark, SavedAnswer, Store, StreamName, TEST_START, Uuid};
     use crate::store::{Append, DocumentWrite, NewEvent};

@@ -8,7 +8,7 @@ test('clocks run through minutes and hours and never below zero', () => {
 });
 
 test('spans and distances are rounded to what matters', () => {
-  for (const [s, want] of [[40, '40 s'], [89.6, '90 s'], [420, '7 min'], [3900, '1 h 05'], [null, '–']]) assert.equal(span(s), want);
+  for (const [s, want] of [[40, '40 s'], [89.4, '89 s'], [90, '2 min'], [420, '7 min'], [3900, '1 h 05'], [null, '–']]) assert.equal(span(s), want);
   for (const [m, want] of [[4, '0 m'], [847, '850 m'], [4210, '4.2 km'], [12_400, '12 km'], [undefined, '–']]) assert.equal(distance(m), want);
 });
 

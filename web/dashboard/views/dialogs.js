@@ -74,6 +74,8 @@ function Assign({ incident }) {
     recommendations(incident.incident_id).then((a) => { if (!gone) setAnswer(a); }, (e) => { if (!gone) setProblem(e.message); });
     return () => { gone = true; };
   }, []);
+  // The best unit is one Enter away once the drive times are there.
+  useEffect(() => { /** @type {HTMLElement | null} */ (document.querySelector('dialog .row-actions .primary'))?.focus(); }, [answer]);
   /** @param {string} unit */
   const give = async (unit) => {
     setBusy(true);
@@ -86,7 +88,7 @@ function Assign({ incident }) {
     ${answer && html`<p class="reason">${answer.reason}</p>
       ${answer.candidates?.length > 0 ? html`<table class="board"><thead><tr><th scope="col">Unit</th><th scope="col" class="num">Drive</th><th scope="col" class="num">Distance</th><th scope="col">Crew</th><th scope="col"><span class="unseen">Assign</span></th></tr></thead>
         <tbody>${answer.candidates.map((c, n) => html`<tr key=${c.unit_id} class=${cx(n === 0 && 'best')}><td>${c.unit_id}${n === 0 && html` <span class="chip">best</span>`}</td><td class="num">${span(c.eta_s)}</td><td class="num">${distance(c.distance_m)}</td>
-          <td class="dim">${store.units.value.get(c.unit_id)?.crew_level?.toUpperCase() ?? ''}</td><td class="row-actions"><button class=${cx(n === 0 && 'primary')} autofocus=${n === 0} disabled=${busy} onClick=${() => give(c.unit_id)} aria-label=${`Assign ${c.unit_id}`}>Assign</button></td></tr>`)}</tbody></table>`
+          <td class="dim">${store.units.value.get(c.unit_id)?.crew_level?.toUpperCase() ?? ''}</td><td class="row-actions"><button class=${cx(n === 0 && 'primary')} disabled=${busy} onClick=${() => give(c.unit_id)} aria-label=${`Assign ${c.unit_id}`}>Assign</button></td></tr>`)}</tbody></table>`
         : html`<p class="waiting">▲ No unit can go now.</p>`}
       <label for="why">Reason, if you choose another than the best</label><input id="why" maxlength="200" autocomplete="off" value=${reason} onInput=${(/** @type {any} */ e) => setReason(e.target.value)} />
       ${answer.excluded?.length > 0 && html`<details><summary>Not considered (${answer.excluded.length})</summary><ul class="excluded">${answer.excluded.map((x) => html`<li key=${x.unit_id}><strong>${x.unit_id}</strong> ${x.reason}</li>`)}</ul></details>`}

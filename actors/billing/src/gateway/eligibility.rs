@@ -11,8 +11,8 @@ use shers_contract::{
     Money, Timestamp,
     fhir::{
         Amount, AmountError, BENEFIT_SYSTEM, Concept, CoverageEligibilityRequest, ERROR_SYSTEM, EligibilityRequest,
-        EligibilityResponse, Identifier, Outcome, PLAN_SYSTEM, REQUEST_SYSTEM, Reference, RequestInsurance, RequestItem,
-        ResponseItem, SERVICE_SYSTEM, Status,
+        EligibilityResponse, Identifier, Outcome, PLAN_SYSTEM, REQUEST_SYSTEM, Reference, RequestInsurance,
+        RequestItem, ResponseItem, SERVICE_SYSTEM, Status,
     },
     incident::StartBilling,
 };
@@ -92,15 +92,17 @@ fn date(at: Timestamp) -> Option<jiff::civil::Date> {
 pub fn understood(response: &EligibilityResponse, total: Money) -> Eligibility {
     match response.outcome {
         Outcome::Queued => Eligibility::Queued,
-        Outcome::Error => {
-            Eligibility::Error { retryable: true, reason: format!("the insurer reports an error: {}", errors(response)) }
-        }
+        Outcome::Error => Eligibility::Error {
+            retryable: true,
+            reason: format!("the insurer reports an error: {}", errors(response)),
+        },
         Outcome::Complete | Outcome::Partial => complete(response, total),
     }
 }
 
 fn complete(response: &EligibilityResponse, total: Money) -> Eligibility {
-    let answer = |insurer: Money, reason: String| Eligibility::Complete { insurer, reason, response_id: response.id.clone() };
+    let answer =
+        |insurer: Money, reason: String| Eligibility::Complete { insurer, reason, response_id: response.id.clone() };
     let nothing = total.with_amount(0);
     let Some(insurance) = response.insurance.first() else {
         return not_understood("it names no insurance");

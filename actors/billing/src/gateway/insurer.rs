@@ -123,7 +123,10 @@ impl FhirInsurer {
             let retryable = status.is_server_error() || matches!(status.as_u16(), 408 | 409 | 425 | 429);
             return Err(CallError { retryable, reason: format!("the insurer answered HTTP {}", status.as_u16()) });
         }
-        let text = response.text().await.map_err(|error| passing(format!("reading the insurer's answer: {}", without_url(error))))?;
+        let text = response
+            .text()
+            .await
+            .map_err(|error| passing(format!("reading the insurer's answer: {}", without_url(error))))?;
         serde_json::from_str(&text).map_err(|error| CallError {
             retryable: true,
             reason: format!("the insurer's answer is not a CoverageEligibilityResponse: {error}"),

@@ -290,7 +290,9 @@ impl Bill {
         match self {
             Self::Absent => None,
             Self::Open(run) | Self::Stuck(run) => Some(&run.account),
-            Self::Paid { account, .. } | Self::Failed { account, .. } | Self::WrittenOff { account, .. } => Some(account),
+            Self::Paid { account, .. } | Self::Failed { account, .. } | Self::WrittenOff { account, .. } => {
+                Some(account)
+            }
         }
     }
 
@@ -415,11 +417,9 @@ impl Aggregate for Bill {
             BillingEvent::Paid(paid) => {
                 self.ended(|account| Self::Paid { account, payment_id: paid.payment_id.clone(), at })
             }
-            BillingEvent::Failed(failed) => self.ended(|account| Self::Failed {
-                account,
-                code: failed.code.clone(),
-                reason: failed.reason.clone(),
-            }),
+            BillingEvent::Failed(failed) => {
+                self.ended(|account| Self::Failed { account, code: failed.code.clone(), reason: failed.reason.clone() })
+            }
             BillingEvent::Compensated(_) => match self {
                 Self::Open(run) => Self::Open(undone(run)),
                 other @ (Self::Absent

@@ -17,7 +17,9 @@ use crate::model::command::{Command, MAX_REASON_CHARS, Refusal, Undone};
 use crate::model::retry::RetryPolicy;
 use shers_contract::{
     BillId, IncidentId, Money, Timestamp,
-    billing::{BillingEvent, Compensated, CoverageVerified, Failed, Order, Paid, Payer, Pending, Step, Stuck, WrittenOff},
+    billing::{
+        BillingEvent, Compensated, CoverageVerified, Failed, Order, Paid, Payer, Pending, Step, Stuck, WrittenOff,
+    },
 };
 use shers_runtime::Aggregate;
 
@@ -30,9 +32,9 @@ pub(super) fn decide(bill: &Bill, command: &Command, now: Timestamp) -> Decision
     match command {
         Command::Start { order, payer } => Ok(started(bill, order, payer, now)),
         Command::Due => Ok(waiting(bill, now).map(|run| vec![proceed(run)]).unwrap_or_default()),
-        Command::CoverageAnswered { ticket, insurer, reason, response_id } => {
-            Ok(running(bill, *ticket).map(|run| covered(run, *insurer, reason, response_id.clone(), now)).unwrap_or_default())
-        }
+        Command::CoverageAnswered { ticket, insurer, reason, response_id } => Ok(running(bill, *ticket)
+            .map(|run| covered(run, *insurer, reason, response_id.clone(), now))
+            .unwrap_or_default()),
         Command::CoverageQueued { ticket, policy } => {
             Ok(running(bill, *ticket).map(|run| queued(run, *policy, now)).unwrap_or_default())
         }
@@ -82,7 +84,9 @@ fn started(bill: &Bill, order: &Order, payer: &Payer, now: Timestamp) -> Vec<Bil
     match bill {
         Bill::Absent => attempt(order, payer, 1, None, now),
         // One bill per incident: a second start, however different, is a repeat.
-        Bill::Open(_) | Bill::Stuck(_) | Bill::Paid { .. } | Bill::Failed { .. } | Bill::WrittenOff { .. } => Vec::new(),
+        Bill::Open(_) | Bill::Stuck(_) | Bill::Paid { .. } | Bill::Failed { .. } | Bill::WrittenOff { .. } => {
+            Vec::new()
+        }
     }
 }
 

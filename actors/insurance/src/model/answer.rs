@@ -14,8 +14,8 @@ use shers_contract::{
     Money, PlanId, Timestamp, derived_uuid,
     fhir::{
         Amount, AmountError, BENEFIT_SYSTEM, Benefit, Concept, CoverageEligibilityResponse, ERROR_SYSTEM,
-        EligibilityRequest, EligibilityResponse, Identifier, Outcome, PLAN_SYSTEM, Period, REQUEST_SYSTEM, Reference, ResponseError,
-        ResponseInsurance, ResponseItem, SERVICE_SYSTEM, Status,
+        EligibilityRequest, EligibilityResponse, Identifier, Outcome, PLAN_SYSTEM, Period, REQUEST_SYSTEM, Reference,
+        ResponseError, ResponseInsurance, ResponseItem, SERVICE_SYSTEM, Status,
     },
 };
 
@@ -82,7 +82,10 @@ impl Asked {
         let own = request.identifier.iter().find(|id| id.system.as_deref() == Some(REQUEST_SYSTEM));
         let question = own.and_then(|id| id.value.clone()).filter(|value| !value.is_empty());
         let question = question.ok_or_else(|| {
-            malformed("/identifier", format!("the request needs an identifier in {REQUEST_SYSTEM}, the same when repeated"))
+            malformed(
+                "/identifier",
+                format!("the request needs an identifier in {REQUEST_SYSTEM}, the same when repeated"),
+            )
         })?;
         let insurance = request.insurance.iter().find(|i| i.focal == Some(true)).or_else(|| request.insurance.first());
         let coverage = insurance.map(|insurance| insurance.coverage.clone());
@@ -115,7 +118,10 @@ impl Asked {
             Standing::Plan(plan, before) => (plan, before),
         };
         if self.request.status == Status::Cancelled {
-            return Ok((self.response(Outcome::Complete, Some("released: nothing will be claimed".to_owned()), now), before));
+            return Ok((
+                self.response(Outcome::Complete, Some("released: nothing will be claimed".to_owned()), now),
+                before,
+            ));
         }
         if before.errors < plan.sandbox.error_times {
             let after = PutOff { errors: before.errors + 1, ..before };
@@ -203,10 +209,8 @@ impl Asked {
     fn response(&self, outcome: Outcome, disposition: Option<String>, now: Timestamp) -> EligibilityResponse {
         // The same question under the same plan is the same response, however often it is asked.
         let id = derived_uuid(&["eligibility-response", &self.question, self.plan_id.as_str()]);
-        let request = Reference {
-            identifier: Some(Identifier::new(REQUEST_SYSTEM, &self.question)),
-            ..Reference::default()
-        };
+        let request =
+            Reference { identifier: Some(Identifier::new(REQUEST_SYSTEM, &self.question)), ..Reference::default() };
         EligibilityResponse {
             resource_type: CoverageEligibilityResponse::default(),
             id: Some(id.to_string()),

@@ -194,8 +194,11 @@ impl Plan {
             maximum_minor: Some(500_000),
             ..plan
         });
-        let late = plan("sandbox-queued", "Answers late (sandbox)")
-            .map(|plan| Self { copay_percent: 10, sandbox: Behaviour { error_times: 1, queued_times: 2 }, ..plan });
+        let late = plan("sandbox-queued", "Answers late (sandbox)").map(|plan| Self {
+            copay_percent: 10,
+            sandbox: Behaviour { error_times: 1, queued_times: 2 },
+            ..plan
+        });
         [basic, full, standard, late].into_iter().flatten().collect()
     }
 }
@@ -250,9 +253,7 @@ mod tests {
     #[test]
     fn a_plan_is_in_force_from_its_first_day_to_its_last() {
         let plan = plan(0, 0, 0, None, None);
-        for (day, want) in
-            [("2025-12-31", false), ("2026-01-01", true), ("2026-12-31", true), ("2027-01-01", false)]
-        {
+        for (day, want) in [("2025-12-31", false), ("2026-01-01", true), ("2026-12-31", true), ("2027-01-01", false)] {
             assert_eq!(plan.in_force(day.parse().ok()), want, "{day}");
         }
         assert!(!plan.in_force(None), "no day, but a period");

@@ -57,10 +57,16 @@ fn an_incident_shows_its_lifecycle_its_unit_and_its_bill() {
         (50, json!({"unit_id": "u-1", "unit_status": "assigned", "eta_at": at(290)})),
         (340, json!({"unit_status": "on-scene", "eta_at": null})),
         (1_000, json!({"unit_status": "onboard", "eta_at": at(1_300)})),
-        (1_500, json!({"status": "resolved", "unit_status": "handed-over", "disposition": "transported", "version": 4})),
+        (
+            1_500,
+            json!({"status": "resolved", "unit_status": "handed-over", "disposition": "transported", "version": 4}),
+        ),
         (1_502, json!({"bill": {"state": "PENDING", "step": "eligibility", "attention": null}})),
-        (1_600, json!({"status": "closed", "closed_at": at(1_505), "unit_status": "available",
-            "bill": {"state": "PAID", "step": "settled", "attention": null}})),
+        (
+            1_600,
+            json!({"status": "closed", "closed_at": at(1_505), "unit_status": "available",
+            "bill": {"state": "PAID", "step": "settled", "attention": null}}),
+        ),
     ];
     for (seconds, want) in rows {
         check(&format!("after {seconds} s"), &upto(seconds), Collection::Incident, "i-1", want);
@@ -97,16 +103,28 @@ fn a_bill_shows_its_state_step_and_whether_a_person_is_needed() {
     let begun = || pending("i-1", Step::Eligibility);
     let rows = [
         ("begun", bill(vec![begun()]), json!({"state": "PENDING", "step": "eligibility", "attention": null})),
-        ("covered", bill(vec![begun(), covered("i-1")]), json!({"coverage_reason": "10 % copay", "step": "eligibility"})),
+        (
+            "covered",
+            bill(vec![begun(), covered("i-1")]),
+            json!({"coverage_reason": "10 % copay", "step": "eligibility"}),
+        ),
         ("paid", bill(vec![begun(), paid("i-1")]), json!({"state": "PAID", "payment_id": "pi_1", "step": "settled"})),
         ("failed", bill(vec![begun(), failed("i-1")]), json!({"state": "FAILED", "code": "card-declined"})),
-        ("stuck", bill(vec![begun(), stuck("i-1")]), json!({"state": "PENDING", "attention": "stuck", "step": "compensate"})),
+        (
+            "stuck",
+            bill(vec![begun(), stuck("i-1")]),
+            json!({"state": "PENDING", "attention": "stuck", "step": "compensate"}),
+        ),
         (
             "written off",
             bill(vec![begun(), stuck("i-1"), written_off("i-1")]),
             json!({"state": "FAILED", "attention": null, "written_off": true}),
         ),
-        ("again", bill(vec![begun(), failed("i-1"), begun()]), json!({"state": "PENDING", "code": null, "reason": null})),
+        (
+            "again",
+            bill(vec![begun(), failed("i-1"), begun()]),
+            json!({"state": "PENDING", "code": null, "reason": null}),
+        ),
     ];
     for (what, facts, want) in rows {
         check(what, &facts, Collection::Bill, "i-1", want);
@@ -216,7 +234,9 @@ fn a_cursor_is_read_back_on_its_own_list_only() {
     let behind = (-5_i64, "i-1".to_owned());
     let cursor = page::cursor(Collection::Incident, &behind);
     assert_eq!(page::behind(Collection::Incident, &cursor), Ok(behind));
-    for bad in ["", "i", "i00", "x0000000000000000a", "i+000000000000001a", "iäöäöäöäöäöäöäöä", &cursor.replace('i', "u")] {
+    for bad in
+        ["", "i", "i00", "x0000000000000000a", "i+000000000000001a", "iäöäöäöäöäöäöäöä", &cursor.replace('i', "u")]
+    {
         assert_eq!(page::behind(Collection::Incident, bad).map_err(|p| p.status), Err(400), "{bad}");
     }
     assert_eq!(page::timeline_behind(&page::timeline_cursor(77)), Ok(77));
@@ -237,7 +257,8 @@ fn pages_are_kept_within_their_limits() {
 #[test]
 fn nemsis_times_carry_an_offset_and_what_is_missing_is_named() {
     let story = story();
-    let doc = |facts: &[Fact]| match fold(facts).remove(&DocKey { collection: Collection::Incident, id: "i-1".into() }) {
+    let doc = |facts: &[Fact]| match fold(facts).remove(&DocKey { collection: Collection::Incident, id: "i-1".into() })
+    {
         Some(Doc::Incident(incident)) => *incident,
         other => panic!("{other:?}"),
     };
@@ -246,8 +267,12 @@ fn nemsis_times_carry_an_offset_and_what_is_missing_is_named() {
     assert_eq!(whole["eTimes"]["eTimes.12"], "2026-01-01T00:25:00.000+00:00");
     assert_eq!(whole["missing"], json!([]));
     let half: Vec<Fact> = story.iter().filter(|f| f.at <= at(340)).cloned().collect();
-    let missing: Vec<Value> =
-        nemsis::export(&doc(&half))["missing"].as_array().expect("a list").iter().map(|m| m["element"].clone()).collect();
+    let missing: Vec<Value> = nemsis::export(&doc(&half))["missing"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|m| m["element"].clone())
+        .collect();
     assert_eq!(missing, ["eTimes.07", "eTimes.09", "eTimes.11", "eTimes.12", "eTimes.13"]);
 }
 
@@ -297,25 +322,31 @@ fn histories() -> impl Strategy<Value = Vec<Fact>> {
                 Event::Unit(status(id, reached, Some("i-1"), i64::from(what)))
             };
             match stream {
-                0 => ("incident/i-1".into(), Event::Incident(match what {
-                    0..=3 => opened("i-1", Priority::P3, 0),
-                    4..=5 => acknowledged(),
-                    6..=7 => escalated(what),
-                    8 => resolved(),
-                    9 => closed(),
-                    _ => cancelled(),
-                })),
+                0 => (
+                    "incident/i-1".into(),
+                    Event::Incident(match what {
+                        0..=3 => opened("i-1", Priority::P3, 0),
+                        4..=5 => acknowledged(),
+                        6..=7 => escalated(what),
+                        8 => resolved(),
+                        9 => closed(),
+                        _ => cancelled(),
+                    }),
+                ),
                 1 if what % 4 == 0 => ("unit/u-1".into(), Event::Dispatch(assigned("u-1", "i-1"))),
                 1 => ("unit/u-1".into(), status_of("u-1")),
                 2 if what % 4 == 1 => ("unit/u-2".into(), Event::Dispatch(unassigned("u-2", "i-1"))),
                 2 => ("unit/u-2".into(), status_of("u-2")),
-                _ => ("bill/i-1".into(), Event::Billing(match what {
-                    0..=4 => pending("i-1", Step::CreatePayment),
-                    5..=6 => covered("i-1"),
-                    7..=8 => paid("i-1"),
-                    9 => stuck("i-1"),
-                    _ => failed("i-1"),
-                })),
+                _ => (
+                    "bill/i-1".into(),
+                    Event::Billing(match what {
+                        0..=4 => pending("i-1", Step::CreatePayment),
+                        5..=6 => covered("i-1"),
+                        7..=8 => paid("i-1"),
+                        9 => stuck("i-1"),
+                        _ => failed("i-1"),
+                    }),
+                ),
             }
         };
         steps
