@@ -35,6 +35,8 @@ const LOAD_RETRY: Duration = Duration::from_millis(100);
 /// Longest wait between attempts to hand in the end of an effect.
 const EFFECT_RETRY_MAX: Duration = Duration::from_secs(10);
 
+/// An effect and whether it is for exercise.
+type Wanted<A> = (<A as Aggregate>::Effect, bool);
 type Outcome<A> = Result<Executed<A>, Rejected<<A as Aggregate>::Refusal>>;
 
 /// A command on its way to an actor.
@@ -146,7 +148,7 @@ struct Inner<A: Aggregate> {
     deadlines: RefCell<Deadlines<A::Command>>,
     deadline_changed: Notify,
     /// What each state wants done outside, and whether in exercise.
-    wanted: RefCell<HashMap<Rc<str>, (A::Effect, bool)>>,
+    wanted: RefCell<HashMap<Rc<str>, Wanted<A>>>,
     /// Whose effect is under way, from its start until its end is committed.
     performing: RefCell<HashSet<Rc<str>>>,
 }
@@ -289,11 +291,10 @@ impl<A: Aggregate> Directory<A> {
     /// # Errors
     /// See [`Rejected`].
     pub async fn execute(&self, id: &str, command: A::Command, cause: Cause) -> Outcome<A> {
-        if let Some(idempotency) = &cause.idempotency {
-            if let Some(saved) = self.saved_answer(idempotency).await? {
+        if let Some(idempotency) = &cause.idempotency
+            && let Some(saved) = self.saved_answer(idempotency).await? {
                 return Ok(saved);
             }
-        }
         let (reply, outcome) = oneshot::channel();
         let message = Execute { command, cause, reply: Some(reply), attempts: 0, conflicts: 0 };
         let (addr, beside) = self.slot(id);
@@ -417,11 +418,10 @@ impl<A: Aggregate> Directory<A> {
     /// Starts the wanted effect of an id, unless one is under way.
     fn perform_wanted(&self, id: &Rc<str>) {
         let wanted = self.inner.wanted.borrow().get(id).cloned();
-        if let Some((effect, exercise)) = wanted {
-            if self.inner.performing.borrow_mut().insert(Rc::clone(id)) {
+        if let Some((effect, exercise)) = wanted
+            && self.inner.performing.borrow_mut().insert(Rc::clone(id)) {
                 actix_rt::spawn(self.clone().run_effect(Rc::clone(id), effect, exercise));
             }
-        }
     }
 
     /// Performs one effect, hands its end to the aggregate, however long that takes, and starts what the
@@ -702,7 +702,7 @@ impl<A: Aggregate> AggregateActor<A> {
                 async move { store.commit(*commit).await }
                     .into_actor(self)
                     .map(move |committed, actor, ctx| match committed {
-                        Ok(_) => actor.committed(next, events, answer),
+                        Ok(_) => actor.committed(*next, events, answer),
                         Err(error) => actor.not_committed(error, ctx),
                     })
                     .wait(ctx);
@@ -760,8 +760,8 @@ impl<A: Aggregate> AggregateActor<A> {
         Ok(Prepared::Commit { commit: Box::new(commit), next: Box::new(next), events, answer })
     }
 
-    fn committed(&mut self, next: Box<Loaded<A>>, events: Vec<A::Event>, answer: Answer) {
-        self.loaded = *next;
+    fn committed(&mut self, next: Loaded<A>, events: Vec<A::Event>, answer: Answer) {
+        self.loaded = next;
         self.beside.watch.borrow().closed.set(self.loaded.state.is_closed());
         self.directory.settle(&self.beside.id, &self.loaded);
         self.directory.observe(&self.beside.id, &self.loaded, &events);

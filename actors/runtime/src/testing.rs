@@ -81,11 +81,10 @@ impl Memory {
         }
         for append in &commit.appends {
             let actual = self.versions.get(&append.stream).copied().unwrap_or(0);
-            if let Expected::Version(expected) = append.expected {
-                if expected != actual {
+            if let Expected::Version(expected) = append.expected
+                && expected != actual {
                     return Err(CommitError::Conflict { stream: append.stream.clone(), expected, actual });
                 }
-            }
         }
         Ok(())
     }

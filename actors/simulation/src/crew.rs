@@ -49,14 +49,13 @@ impl<'a> Crew<'a> {
     /// Works until the city ends.
     pub async fn run(mut self) {
         loop {
-            if let Some(tablet) = self.tablet().await {
-                if let Some((incident, place)) = tablet.incident.clone().filter(|_| tablet.status == "assigned") {
+            if let Some(tablet) = self.tablet().await
+                && let Some((incident, place)) = tablet.incident.clone().filter(|_| tablet.status == "assigned") {
                     match self.mission(&incident, place).await {
                         Ok(()) => self.city.mission_done(),
                         Err(CalledOff) => self.free_again().await,
                     }
                 }
-            }
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
@@ -120,11 +119,10 @@ impl<'a> Crew<'a> {
     /// Drives to the post, unless a new assignment comes on the way.
     async fn go_home(&mut self) {
         let post = self.ambulance.post;
-        if self.drive(post, Speed::Normal, None).await.is_ok() {
-            if let Err(error) = self.say("at-post").await {
+        if self.drive(post, Speed::Normal, None).await.is_ok()
+            && let Err(error) = self.say("at-post").await {
                 tracing::debug!(%error, unit.id = self.ambulance.id, "status was not taken");
             }
-        }
     }
 
     async fn wait(&mut self, (low, high): (f64, f64)) {

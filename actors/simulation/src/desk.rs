@@ -39,11 +39,10 @@ async fn acknowledge(city: &City, incident: &Value) {
         && incident.get("acknowledged_at").is_none_or(Value::is_null);
     let opened_at = text("opened_at").and_then(shers_contract::Timestamp::parse);
     let old_enough = opened_at.is_some_and(|at| city.now().ms_since(at) >= ACKNOWLEDGE_AFTER_S * 1000);
-    if let (true, true, Some(id)) = (fresh, old_enough, text("incident_id")) {
-        if let Err(error) = city.client.post(&format!("/incidents/{id}/acknowledge"), &json!({})).await {
+    if let (true, true, Some(id)) = (fresh, old_enough, text("incident_id"))
+        && let Err(error) = city.client.post(&format!("/incidents/{id}/acknowledge"), &json!({})).await {
             tracing::debug!(%error, incident.id = id, "not acknowledged");
         }
-    }
 }
 
 async fn second_call(city: &City, patient: usize) {

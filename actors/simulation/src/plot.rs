@@ -164,12 +164,11 @@ impl Plot {
         }
         let mut plot = Self { seed, wearers, ambulances, stations, hospitals, stories };
         // The second story is the one whose card is declined, whoever it is.
-        if let Some(index) = plot.stories.get(1).map(|story| story.patient) {
-            if let Some(wearer) = plot.wearers.get_mut(index) {
+        if let Some(index) = plot.stories.get(1).map(|story| story.patient)
+            && let Some(wearer) = plot.wearers.get_mut(index) {
                 wearer.payment_method = "pm_card_chargeDeclined".to_owned();
                 wearer.plan = None;
             }
-        }
         plot
     }
 }

@@ -29,11 +29,10 @@ pub async fn run(city: &City) {
             sent_to = second;
             second += BEAT_S;
         }
-        if !readings.is_empty() {
-            if let Err(error) = city.client.post("/vitals", &json!(readings)).await {
+        if !readings.is_empty()
+            && let Err(error) = city.client.post("/vitals", &json!(readings)).await {
                 tracing::warn!(%error, "readings were not taken");
             }
-        }
         city.sleep_s(BEAT_S, SHORTEST_POST).await;
     }
 }
@@ -54,7 +53,7 @@ fn reading(city: &City, index: usize, second: u32) -> Option<serde_json::Value> 
     });
     let members = reading.as_object_mut()?;
     // The patch measures temperature once a minute.
-    if second % 60 == 0 {
+    if second.is_multiple_of(60) {
         members.insert("temperature_c".to_owned(), json!(signs.temperature_c));
     }
     for (name, set) in [("fall", signs.fall), ("sos", signs.sos)] {
