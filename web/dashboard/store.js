@@ -302,9 +302,9 @@ export async function select(id) {
   const patient_id = incidents.peek().get(id)?.patient_id;
   const path = `/incidents/${encodeURIComponent(id)}`;
   await Promise.allSettled([
-    api.get(`${path}/timeline`, mine.signal).then((answer) => {
+    api.list(`${path}/timeline?limit=200`, 3).then((all) => {
       if (mine.signal.aborted) return;
-      const items = answer.items.map((/** @type {any} */ e) => ({ correlation_id: id, stream: '', ...e })).filter((/** @type {any} */ e) => !isNoise(e.kind));
+      const items = all.map((/** @type {any} */ e) => ({ correlation_id: id, stream: '', ...e })).filter((/** @type {any} */ e) => !isNoise(e.kind));
       const last = items.at(-1)?.offset ?? -1;
       timeline.value = [...items, ...timeline.peek().filter((e) => e.offset > last)];
     }),

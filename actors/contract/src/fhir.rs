@@ -1,5 +1,5 @@
-//! The two FHIR R4 resources that billing and the insurer exchange: CoverageEligibilityRequest and
-//! CoverageEligibilityResponse, with the few data types they need.
+//! The two FHIR R4 resources that billing and the insurer exchange: `CoverageEligibilityRequest`
+//! and `CoverageEligibilityResponse`, with the few data types they need.
 //!
 //! Only what is used here is named; members of a peer that are not named here are ignored. Amounts are
 //! decimals on the wire and whole minor units everywhere else: [`Amount::of`] and [`Amount::to_money`]
@@ -195,7 +195,7 @@ resource_type! {
     CoverageEligibilityResponse
 }
 
-/// A CoverageEligibilityRequest.
+/// A `CoverageEligibilityRequest`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EligibilityRequest {
@@ -261,7 +261,7 @@ pub enum Outcome {
     Partial,
 }
 
-/// A CoverageEligibilityResponse.
+/// A `CoverageEligibilityResponse`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EligibilityResponse {

@@ -1,7 +1,7 @@
 //! Plans over REST, questions over FHIR.
 //!
 //! A question that cannot be read is answered with `application/problem+json` like everything else here,
-//! not with an OperationOutcome; one that can is answered with HTTP 200 and a response whose `outcome`
+//! not with an `OperationOutcome`; one that can is answered with HTTP 200 and a response whose `outcome`
 //! says the rest.
 
 use crate::model::{Asked, Plan, Standing, answer::PutOff};

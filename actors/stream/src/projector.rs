@@ -177,8 +177,8 @@ impl Projector {
 
     /// Brings the figures of changed incidents up to date.
     async fn fold_kpis(&self, changes: &mut Changes, cache: &mut Cache) -> Result<(), ProjectError> {
-        let changed = changes.docs.values().filter(|t| t.changed);
-        let fresh: Vec<KpiDoc> = changed.filter_map(|t| incident(&t.doc)).map(KpiDoc::of).collect();
+        let touched = changes.docs.values().filter(|t| t.changed);
+        let fresh: Vec<KpiDoc> = touched.filter_map(|t| incident(&t.doc)).map(KpiDoc::of).collect();
         for kpi in fresh {
             let key = DocKey { collection: Collection::Kpi, id: kpi.incident_id.clone() };
             let touched = self.touch(changes, cache, key).await?;

@@ -142,12 +142,11 @@ impl Writer {
     fn write(&mut self, commit: Commit, recorded: &mut Vec<Recorded>) -> Result<Committed, Stop> {
         for append in &commit.appends {
             let actual = self.head(&append.stream)?.map_or(0, |head| head.version);
-            if let Expected::Version(expected) = append.expected {
-                if expected != actual {
+            if let Expected::Version(expected) = append.expected
+                && expected != actual {
                     let stream = append.stream.clone();
                     return Err(Stop::Refused(CommitError::Conflict { stream, expected, actual }));
                 }
-            }
         }
         for mark in &commit.inbox {
             let seen: i64 = inbox::table

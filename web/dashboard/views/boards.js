@@ -72,12 +72,12 @@ const Since = ({ at }) => html`<span title=${timeOfDay(at)}>${clock(store.now.va
 function Bills() {
   const bills = [...store.bills.value.values()].sort((a, b) => rank(a) - rank(b) || (a.updated_at < b.updated_at ? 1 : -1)).slice(0, 200);
   if (bills.length === 0) return html`<p class="empty">No bills yet. One is made when a patient is handed over.</p>`;
-  return html`<table class="board"><thead><tr><th scope="col">Bill</th><th scope="col">State</th><th scope="col" class="wide-only">Step</th><th scope="col" class="num">Total</th><th scope="col" class="num wide-only">Insurer</th><th scope="col" class="num">Patient</th><th scope="col">Why</th><th scope="col"><span class="unseen">Actions</span></th></tr></thead>
+  return html`<table class="board"><thead><tr><th scope="col">Bill</th><th scope="col">State</th><th scope="col" class="num">Total</th><th scope="col">Step</th><th scope="col"><span class="unseen">Actions</span></th></tr></thead>
     <tbody>${bills.map((b) => html`<tr key=${b.bill_id} class=${cx(store.selected.value === b.incident_id && 'chosen')}>
       <td><button class="cell-link mono" onClick=${() => store.select(b.incident_id)}>${shortId(b.bill_id)}</button></td>
-      <td><${BillMark} state=${b.state} attention=${b.attention} /></td><td class="dim wide-only">${words(b.step)}</td>
-      <td class="num">${money(b.total)}</td><td class="num dim wide-only">${money(b.insurer)}</td><td class="num dim">${money(b.patient_share)}</td>
-      <td class="grow dim" title=${b.reason ?? undefined}>${b.reason ?? b.provider ?? ''}</td><td class="row-actions"><${BillActions} bill=${b} /></td></tr>`)}</tbody></table>`;
+      <td><${BillMark} state=${b.state} attention=${b.attention} /></td>
+      <td class="num">${money(b.total)}</td>
+      <td class="grow dim" title=${b.reason ?? undefined}>${words(b.step)}${b.reason && `: ${b.reason}`}</td><td class="row-actions"><${BillActions} bill=${b} /></td></tr>`)}</tbody></table>`;
 }
 
 /** What needs a person first, then what runs. @param {import('../types').Bill} b */
@@ -114,7 +114,7 @@ function Supervision() {
   const all = [...store.actors.value.values()];
   const list = all.sort((a, b) => ACTOR_ORDER.indexOf(a.state) - ACTOR_ORDER.indexOf(b.state) || b.restarts - a.restarts || a.actor.localeCompare(b.actor)).slice(0, 300);
   if (list.length === 0) return html`<p class="empty">No actors are reported.</p>`;
-  return html`<table class="board"><thead><tr><th scope="col">Actor</th><th scope="col">State</th><th scope="col" class="num">Life</th><th scope="col" class="num">Restarts</th><th scope="col">Last cause</th><th scope="col"><span class="unseen">Actions</span></th></tr></thead>
+  return html`<table class="board"><thead><tr><th scope="col">Actor</th><th scope="col">State</th><th scope="col" class="num wide-only">Life</th><th scope="col">Restarts</th><th scope="col"><span class="unseen">Actions</span></th></tr></thead>
     <tbody>${list.map((a) => html`<${ActorRow} key=${a.actor} actor=${a} />`)}</tbody></table>`;
 }
 
@@ -123,9 +123,9 @@ function ActorRow({ actor: a }) {
   const [sign, tone] = ACTOR[a.state] ?? ['·', ''];
   const back = a.state === 'restarting' && a.back_at ? ms(a.back_at) - store.now.value : NaN;
   return html`<tr><td class="mono">${a.actor.split('/').map(shortId).join('/')}</td>
-    <td class=${tone}><span aria-hidden="true">${sign}</span> ${words(a.state)}${back > 0 && html` <span class="dim">back in ${clock(back)}</span>`}</td>
-    <td class="num">${a.incarnation}</td><td class="num">${a.restarts}</td>
-    <td class="grow dim" title=${a.detail ?? undefined}>${[a.last_cause && words(a.last_cause), a.detail].filter(Boolean).join(': ')}</td>
+    <td class=${tone}><span aria-hidden="true">${sign}</span> ${words(a.state)}${back > 0 && html` <span class="dim">${clock(back)}</span>`}</td>
+    <td class="num wide-only">${a.incarnation}</td>
+    <td class="grow dim" title=${a.detail ?? undefined}>${[a.restarts, a.last_cause && words(a.last_cause).toLowerCase(), a.detail].filter(Boolean).join(', ')}</td>
     <td class="row-actions">${a.state === 'quarantined' && html`<button onClick=${() => supervise(a.actor, 'release')}>Release</button>`}
       <button onClick=${() => supervise(a.actor, 'restart')}>Restart</button>
       ${store.exercise.value && html`<button class="danger" title="Makes the actor panic: exercise only" onClick=${() => supervise(a.actor, 'crash')}>Crash</button>`}</td></tr>`;

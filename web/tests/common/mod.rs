@@ -3,7 +3,7 @@
 use actix_web::web::Bytes;
 use futures::{FutureExt, SinkExt, StreamExt, future::BoxFuture};
 use metrics_exporter_prometheus::PrometheusBuilder;
-use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use reqwest::{Client, RequestBuilder, Response};
 use serde_json::{Value, json};
 use shers_contract::{
     Problem,
@@ -253,8 +253,4 @@ impl Socket {
             }
         }
     }
-}
-
-pub fn status(code: StatusCode) -> u16 {
-    code.as_u16()
 }

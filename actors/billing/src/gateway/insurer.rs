@@ -3,12 +3,7 @@
 use crate::gateway::eligibility;
 use async_trait::async_trait;
 use serde_json::Value;
-use shers_contract::{
-    Money, Timestamp,
-    billing::{BillLine, Order},
-    fhir::EligibilityResponse,
-    patient::CoverageRef,
-};
+use shers_contract::{Money, Timestamp, billing::Order, fhir::EligibilityResponse, patient::CoverageRef};
 use std::time::Duration;
 
 /// What the insurer is asked.
@@ -22,14 +17,6 @@ pub struct Ask {
     pub attempt: u16,
     /// When the question was written.
     pub created: Timestamp,
-}
-
-impl Ask {
-    /// Lines of the bill, for whoever wants to show the question.
-    #[must_use]
-    pub fn lines(&self) -> &[BillLine] {
-        &self.order.lines
-    }
 }
 
 /// What the insurer said.
@@ -161,5 +148,122 @@ impl Insurer for FhirInsurer {
             Ok(response) => eligibility::released(&response),
             Err(CallError { retryable, reason }) => Released::Error { retryable, reason },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shers_contract::{
+        Currency, IncidentId, PlanId,
+        incident::{Disposition, StartBilling},
+    };
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    fn ask() -> Ask {
+        let at = Timestamp::from_ms(1_772_366_400_000);
+        let request = StartBilling {
+            incident_id: IncidentId::new("i-1").expect("an id"),
+            patient_id: None,
+            transported: true,
+            distance_m: 0,
+            level_of_care: "als".to_owned(),
+            disposition: Disposition::Transported,
+            served_at: at,
+        };
+        let order = Order { request, patient_id: None, lines: Vec::new(), total: Money::new(100_005, Currency::CHF) };
+        let coverage = CoverageRef { plan_id: PlanId::new("basic").expect("an id"), member_id: "m-1".to_owned() };
+        Ask { order, coverage, attempt: 1, created: at }
+    }
+
+    /// Asks a peer that answers one request with `status` and `body`; returns what it was sent, too.
+    async fn answered(status: &str, body: &str) -> (Eligibility, String) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let reply = format!(
+            "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+            body.len()
+        );
+        let peer = async {
+            let (mut socket, _) = listener.accept().await.expect("a connection");
+            let mut seen = String::new();
+            // The body ends with the last item's brackets; a request is one JSON object.
+            while !seen.ends_with("}") {
+                let mut buffer = [0_u8; 4096];
+                let read = socket.read(&mut buffer).await.expect("readable");
+                seen.push_str(&String::from_utf8_lossy(&buffer[..read]));
+            }
+            socket.write_all(reply.as_bytes()).await.expect("writable");
+            seen
+        };
+        let insurer = FhirInsurer::new(&url, "secret".to_owned(), Duration::from_secs(5)).expect("a client");
+        let asked = ask();
+        tokio::join!(insurer.eligibility(&asked), peer)
+    }
+
+    const COVERED: &str = r#"{"resourceType":"CoverageEligibilityResponse","id":"r-1","status":"active",
+        "purpose":["benefits"],"patient":{},"created":"2026-03-01T12:00:00Z","request":{},"outcome":"complete",
+        "insurer":{},"insurance":[{"coverage":{},"inforce":true,"item":[{"excluded":false,"benefit":[
+        {"type":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/benefit-type","code":"benefit"}]},
+        "allowedMoney":{"value":900.05,"currency":"CHF"}}]}]}]}"#;
+
+    #[tokio::test]
+    async fn the_answer_decides_what_the_insurer_pays() {
+        for (what, body, want) in [
+            ("covered", COVERED.to_owned(), Some(90_005)),
+            ("not in force", COVERED.replace("\"inforce\":true", "\"inforce\":false"), Some(0)),
+            ("excluded", COVERED.replace("\"excluded\":false", "\"excluded\":true"), Some(0)),
+            ("more than the bill", COVERED.replace("900.05", "5000"), Some(100_005)),
+            ("another currency", COVERED.replace("CHF", "EUR"), None),
+            ("a fraction of a Rappen", COVERED.replace("900.05", "900.005"), None),
+            ("no benefit", COVERED.replace("\"benefit\"}", "\"visit\"}"), None),
+        ] {
+            let (got, _) = answered("200 OK", &body).await;
+            match (got, want) {
+                (Eligibility::Complete { insurer, .. }, Some(minor)) => {
+                    assert_eq!(insurer.amount_minor, minor, "{what}")
+                }
+                (Eligibility::Error { retryable: true, .. }, None) => {}
+                (other, _) => panic!("{what}: {other:?}"),
+            }
+        }
+        let (queued, _) = answered("200 OK", &COVERED.replace("\"complete\"", "\"queued\"")).await;
+        assert_eq!(queued, Eligibility::Queued);
+    }
+
+    #[tokio::test]
+    async fn the_question_carries_the_token_the_plan_and_the_exact_price() {
+        let (_, sent) = answered("200 OK", COVERED).await;
+        for part in [
+            "POST /fhir/R4/CoverageEligibilityRequest ",
+            "authorization: Bearer secret",
+            "\"system\":\"urn:shers:plan:basic\",\"value\":\"m-1\"",
+            "\"value\":\"i-1.1\"",
+            "\"servicedDate\":\"2026-03-01\"",
+            "\"code\":\"ambulance-als\"",
+            "\"value\":1000.05",
+        ] {
+            assert!(sent.contains(part), "{part} in {sent}");
+        }
+    }
+
+    #[tokio::test]
+    async fn failures_say_whether_asking_again_may_help() {
+        for (status, body, retryable) in [
+            ("503 Service Unavailable", "", true),
+            ("429 Too Many Requests", "", true),
+            ("401 Unauthorized", "", false),
+            ("422 Unprocessable Content", "", false),
+            ("200 OK", "{}", true),
+        ] {
+            let (got, _) = answered(status, body).await;
+            assert!(matches!(got, Eligibility::Error { retryable: r, .. } if r == retryable), "{status}: {got:?}");
+        }
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        drop(listener);
+        let nobody = FhirInsurer::new(&url, "secret".to_owned(), Duration::from_secs(5)).expect("a client");
+        let got = nobody.eligibility(&ask()).await;
+        assert!(matches!(got, Eligibility::Error { retryable: true, .. }), "{got:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! What the insurer answers to a CoverageEligibilityRequest.
+//! What the insurer answers to a `CoverageEligibilityRequest`.
 //!
 //! - A request that cannot be read is a problem, not a resource: nothing is known of it to answer about.
 //! - No such plan, or not in force on the day of service: `complete`, `inforce` false.

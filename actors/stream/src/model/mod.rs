@@ -29,7 +29,7 @@ use shers_contract::{
     DecodeError, DomainEvent, Envelope, IncidentId, Kind, Timestamp,
     billing::BillingEvent,
     care::HospitalEvent,
-    dispatch::{DispatchEvent, UnitEvent, WaitEnded, WaitEvent},
+    dispatch::{DispatchEvent, StatusChanged, UnitEvent, WaitEnded, WaitEvent},
     incident::IncidentEvent,
     notification::NotificationEvent,
 };
@@ -146,10 +146,9 @@ impl Fact {
         };
         match &self.event {
             Event::Unit(event) => {
-                if let Some((_, change)) = event.as_status() {
-                    if let Some(id) = change.incident_id.as_ref().or(self.correlation_id.as_ref()) {
-                        incident(id);
-                    }
+                let about = |change: &StatusChanged| change.incident_id.clone().or_else(|| self.correlation_id.clone());
+                if let Some(id) = event.as_status().and_then(|(_, change)| about(change)) {
+                    incident(&id);
                 }
             }
             Event::Dispatch(event) => match event {

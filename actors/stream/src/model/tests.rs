@@ -333,7 +333,7 @@ fn histories() -> impl Strategy<Value = Vec<Fact>> {
                         _ => cancelled(),
                     }),
                 ),
-                1 if what % 4 == 0 => ("unit/u-1".into(), Event::Dispatch(assigned("u-1", "i-1"))),
+                1 if what.is_multiple_of(4) => ("unit/u-1".into(), Event::Dispatch(assigned("u-1", "i-1"))),
                 1 => ("unit/u-1".into(), status_of("u-1")),
                 2 if what % 4 == 1 => ("unit/u-2".into(), Event::Dispatch(unassigned("u-2", "i-1"))),
                 2 => ("unit/u-2".into(), status_of("u-2")),

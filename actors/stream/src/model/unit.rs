@@ -188,12 +188,8 @@ impl UnitDoc {
             }
         }
         if let Some(location) = change.location {
-            if self.located_at.is_none_or(|known| change.at > known) {
-                self.location = Some(location);
-                self.located_at = Some(change.at);
-                self.speed_mps = None;
-                self.heading_deg = None;
-            }
+            let unit_id = change.unit_id.clone();
+            self.located(&Fix { unit_id, at: change.at, location, speed_mps: None, heading_deg: None });
         }
     }
 
