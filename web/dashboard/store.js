@@ -308,7 +308,7 @@ export async function select(id) {
       const last = items.at(-1)?.offset ?? -1;
       timeline.value = [...items, ...timeline.peek().filter((e) => e.offset > last)];
     }),
-    patient_id && api.get(`/patients/${encodeURIComponent(patient_id)}/vitals`, mine.signal).then((answer) => {
+    patient_id && api.get(`/patients/${encodeURIComponent(patient_id)}/vitals?limit=500`, mine.signal).then((answer) => {
       if (!mine.signal.aborted) readings.value = mergeReadings(answer.items, readings.peek());
     }),
     patient_id && api.get(`/patients/${encodeURIComponent(patient_id)}`, mine.signal).then((answer) => {

@@ -41,7 +41,7 @@ impl LocalEndpoint for Desk {
             Request::PaymentWebhook { .. } => {
                 Err(Problem::new(404, "not-found", "no provider with webhooks is configured"))
             }
-            _ => Err(Problem::new(404, "not-found", "billing answers nothing of the kind")),
+            _ => Err(Problem::new(500, "misrouted-request", "billing answers nothing of the kind")),
         }
     }
 }

@@ -8,7 +8,8 @@ use crate::dispatch::{Fix, UnitProfile, UnitStatus};
 use crate::incident::{Disposition, Priority};
 use crate::patient::Patient;
 use crate::{
-    BillId, DeviceId, HospitalId, IncidentId, LatLon, PatientId, PlanId, Problem, StationId, Timestamp, Traceparent, UnitId,
+    BillId, DeviceId, HospitalId, IncidentId, LatLon, PatientId, PlanId, Problem, StationId, Timestamp, Traceparent,
+    UnitId,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -166,7 +167,13 @@ impl UnitFix {
     /// The fix of `unit_id`, taken `now` when it says no time.
     #[must_use]
     pub fn of_unit(self, unit_id: UnitId, now: Timestamp) -> Fix {
-        Fix { unit_id, at: self.at.unwrap_or(now), location: self.location, speed_mps: self.speed_mps, heading_deg: self.heading_deg }
+        Fix {
+            unit_id,
+            at: self.at.unwrap_or(now),
+            location: self.location,
+            speed_mps: self.speed_mps,
+            heading_deg: self.heading_deg,
+        }
     }
 }
 

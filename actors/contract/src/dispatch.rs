@@ -78,7 +78,9 @@ impl UnitStatus {
             Self::OutOfService => Some(6),
             Self::Onboard => Some(7),
             Self::Arrived => Some(8),
-            Self::Reserved | Self::Assigned | Self::OnScene | Self::AtPatient | Self::HandedOver | Self::Cancelled => None,
+            Self::Reserved | Self::Assigned | Self::OnScene | Self::AtPatient | Self::HandedOver | Self::Cancelled => {
+                None
+            }
         }
     }
     /// Whether a unit in this status may be given an incident.

@@ -77,7 +77,11 @@ impl Problem {
     /// 504: no answer in time; it may or may not have happened.
     #[must_use]
     pub fn unknown_outcome() -> Self {
-        Self::new(504, "outcome-unknown", "no answer came in time, so it is not known whether this was done; ask again with the same Idempotency-Key")
+        Self::new(
+            504,
+            "outcome-unknown",
+            "no answer came in time, so it is not known whether this was done; ask again with the same Idempotency-Key",
+        )
     }
 }
 

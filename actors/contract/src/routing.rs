@@ -28,7 +28,9 @@ pub struct Pattern(Box<str>);
 
 /// Why a text is not a pattern.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a topic pattern is words of a-z 0-9 - between dots, `*` for one word and `#` for any number, at most 255 characters (got {got:?})")]
+#[error(
+    "a topic pattern is words of a-z 0-9 - between dots, `*` for one word and `#` for any number, at most 255 characters (got {got:?})"
+)]
 pub struct PatternError {
     /// The offending text.
     pub got: String,
@@ -41,7 +43,9 @@ impl Pattern {
     /// [`PatternError`] when a word is empty or holds other characters.
     pub fn new(text: &str) -> Result<Self, PatternError> {
         let word_ok = |w: &str| {
-            w == "*" || w == "#" || (!w.is_empty() && w.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'))
+            w == "*"
+                || w == "#"
+                || (!w.is_empty() && w.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'))
         };
         if text.len() <= 255 && text.split('.').all(word_ok) {
             Ok(Self(text.into()))

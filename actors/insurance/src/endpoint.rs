@@ -113,7 +113,7 @@ impl LocalEndpoint for Counter {
             Request::PutPlan(id, body) => self.put_plan(id, body).await,
             Request::GetPlan(id) => self.get_plan(id).await,
             Request::Eligibility(body) => self.eligibility(body).await,
-            _ => Err(Problem::new(404, "not-found", "the insurer answers nothing of the kind")),
+            _ => Err(Problem::new(500, "misrouted-request", "the insurer answers nothing of the kind")),
         }
     }
 }

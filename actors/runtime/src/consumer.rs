@@ -1,9 +1,9 @@
 //! Consumers: queue → inbox → decision. A consumer's handler commits the mark of the message together
 //! with what it decided; this loop settles the delivery after that.
 
+use crate::Deps;
 use crate::exchange::{Delivery, Settlement, Subscription};
 use crate::store::Recorded;
-use crate::Deps;
 use async_trait::async_trait;
 use futures::{FutureExt, StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
 use std::{collections::HashMap, panic::AssertUnwindSafe, rc::Rc, time::Duration};

@@ -5,12 +5,11 @@
 //! incarnation runs it first. The events carry the cause, so it cannot take effect twice.
 
 use crate::aggregate::{Aggregate, Cause, DirectoryOptions, Executed, Observer, Performer, Rejected};
-use crate::keeper::{ActorInfo, ActorState, Control, Kept, KeeperOptions, Watch, panic_text};
+use crate::keeper::{ActorInfo, ActorState, Control, KeeperOptions, Kept, Watch, panic_text};
 use crate::store::{Append, Commit, CommitError, Expected, InboxMark, NewEvent, Recorded, SavedAnswer, StoreError};
 use crate::{Deps, Failure};
 use actix::{
-    Actor, ActorFutureExt, AsyncContext, Context, ContextFutureSpawner, Handler, Message, Supervised,
-    WrapFuture,
+    Actor, ActorFutureExt, AsyncContext, Context, ContextFutureSpawner, Handler, Message, Supervised, WrapFuture,
 };
 use futures::FutureExt;
 use shers_contract::{
@@ -275,8 +274,7 @@ impl<A: Aggregate> Directory<A> {
             pending: Cell::new(0),
             watch: Rc::clone(&watch),
         });
-        let actor =
-            AggregateActor { directory: self.clone(), beside: Rc::clone(&beside), loaded: Loaded::default() };
+        let actor = AggregateActor { directory: self.clone(), beside: Rc::clone(&beside), loaded: Loaded::default() };
         let mut context = Context::new();
         context.set_mailbox_capacity(self.inner.options.mailbox);
         let addr = context.address();
@@ -292,14 +290,18 @@ impl<A: Aggregate> Directory<A> {
     /// See [`Rejected`].
     pub async fn execute(&self, id: &str, command: A::Command, cause: Cause) -> Outcome<A> {
         if let Some(idempotency) = &cause.idempotency
-            && let Some(saved) = self.saved_answer(idempotency).await? {
-                return Ok(saved);
-            }
+            && let Some(saved) = self.saved_answer(idempotency).await?
+        {
+            return Ok(saved);
+        }
         let (reply, outcome) = oneshot::channel();
         let message = Execute { command, cause, reply: Some(reply), attempts: 0, conflicts: 0 };
         let (addr, beside) = self.slot(id);
         if beside.watch.borrow().state == ActorState::Quarantined {
-            return Err(Rejected::Unavailable(format!("{}/{id} is in quarantine until a person releases it", A::CATEGORY)));
+            return Err(Rejected::Unavailable(format!(
+                "{}/{id} is in quarantine until a person releases it",
+                A::CATEGORY
+            )));
         }
         beside.pending.set(beside.pending.get() + 1);
         let sent = addr.try_send(message);
@@ -384,10 +386,7 @@ impl<A: Aggregate> Directory<A> {
     }
 
     /// The answer saved under an idempotency key, or a problem when the key was used for another body.
-    async fn saved_answer(
-        &self,
-        idempotency: &Idempotency,
-    ) -> Result<Option<Executed<A>>, Rejected<A::Refusal>> {
+    async fn saved_answer(&self, idempotency: &Idempotency) -> Result<Option<Executed<A>>, Rejected<A::Refusal>> {
         let saved = self.inner.deps.store.answer(&idempotency.key).await;
         let saved = saved.map_err(|error| Rejected::Unavailable(error.to_string()))?;
         let Some(saved) = saved else { return Ok(None) };
@@ -419,9 +418,10 @@ impl<A: Aggregate> Directory<A> {
     fn perform_wanted(&self, id: &Rc<str>) {
         let wanted = self.inner.wanted.borrow().get(id).cloned();
         if let Some((effect, exercise)) = wanted
-            && self.inner.performing.borrow_mut().insert(Rc::clone(id)) {
-                actix_rt::spawn(self.clone().run_effect(Rc::clone(id), effect, exercise));
-            }
+            && self.inner.performing.borrow_mut().insert(Rc::clone(id))
+        {
+            actix_rt::spawn(self.clone().run_effect(Rc::clone(id), effect, exercise));
+        }
     }
 
     /// Performs one effect, hands its end to the aggregate, however long that takes, and starts what the
@@ -563,11 +563,12 @@ impl<A: Aggregate> Directory<A> {
             (_, ActorState::Quarantined) => {
                 return Err(Problem::conflict(format!("{} is in quarantine; release it", actor())));
             }
-            (ActorAction::Restart, _) => watch.end_life(DeathCause::Requested, "a person asked for a restart".to_owned()),
-            (ActorAction::Crash, _) => slot
-                .addr
-                .try_send(Crash)
-                .map_err(|_| Problem::unavailable("too many messages wait for this actor"))?,
+            (ActorAction::Restart, _) => {
+                watch.end_life(DeathCause::Requested, "a person asked for a restart".to_owned())
+            }
+            (ActorAction::Crash, _) => {
+                slot.addr.try_send(Crash).map_err(|_| Problem::unavailable("too many messages wait for this actor"))?
+            }
         }
         Ok(())
     }

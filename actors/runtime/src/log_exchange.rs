@@ -57,7 +57,12 @@ impl Exchange for LogExchange {
             changed: Notify::new(),
         });
         if !subscription.live_only {
-            tokio::spawn(save_cursor(Arc::downgrade(&state), Arc::clone(&self.store), Arc::clone(&self.clock), position));
+            tokio::spawn(save_cursor(
+                Arc::downgrade(&state),
+                Arc::clone(&self.store),
+                Arc::clone(&self.clock),
+                position,
+            ));
         }
         Ok(Box::new(LogDeliveries {
             store: Arc::clone(&self.store),
@@ -94,7 +99,8 @@ impl Exchange for LogExchange {
         if !sent {
             return Err(ExchangeError(format!("consumer {} is not running in this process", letter.consumer)));
         }
-        let gone = DocumentWrite { collection: DEAD_LETTERS, id: id.to_owned(), tag: String::new(), rank: 0, doc: None };
+        let gone =
+            DocumentWrite { collection: DEAD_LETTERS, id: id.to_owned(), tag: String::new(), rank: 0, doc: None };
         let commit = Commit { documents: vec![gone], ..Commit::default() };
         self.store.commit(commit).await.map_err(|e| failed(&e))?;
         Ok(true)

@@ -192,7 +192,12 @@ pub trait Store: Send + Sync + 'static {
     /// Events of a category before a position, newest first; at most `limit`.
     async fn read_back(&self, category: &str, before: Position, limit: usize) -> Result<Vec<Recorded>, StoreError>;
     /// Events of an incident after a position, in order; at most `limit`.
-    async fn read_incident(&self, incident: &IncidentId, after: Position, limit: usize) -> Result<Vec<Recorded>, StoreError>;
+    async fn read_incident(
+        &self,
+        incident: &IncidentId,
+        after: Position,
+        limit: usize,
+    ) -> Result<Vec<Recorded>, StoreError>;
     /// Position of the last event that every reader can see; changes wake the receiver.
     fn head(&self) -> watch::Receiver<Position>;
     /// Identity of this log: another one means that offsets of before have no meaning.

@@ -1,12 +1,12 @@
 //! Fakes of the ports, for tests and the simulation, and the suites that every implementation passes.
 
+use crate::Deps;
 use crate::clock::{Clock, Ids, ScaledClock};
 use crate::keeper::Keeper;
 use crate::log_exchange::LogExchange;
 use crate::store::{
     Commit, CommitError, Committed, Document, Expected, InboxMark, Position, Recorded, SavedAnswer, Store, StoreError,
 };
-use crate::Deps;
 use async_trait::async_trait;
 use shers_contract::{Envelope, IncidentId, Timestamp, derived_uuid, envelope::StreamName};
 use std::{
@@ -82,9 +82,10 @@ impl Memory {
         for append in &commit.appends {
             let actual = self.versions.get(&append.stream).copied().unwrap_or(0);
             if let Expected::Version(expected) = append.expected
-                && expected != actual {
-                    return Err(CommitError::Conflict { stream: append.stream.clone(), expected, actual });
-                }
+                && expected != actual
+            {
+                return Err(CommitError::Conflict { stream: append.stream.clone(), expected, actual });
+            }
         }
         Ok(())
     }
@@ -179,7 +180,12 @@ impl Store for MemoryStore {
         let newest_first = inner.events.iter().take(to).rev();
         Ok(newest_first.filter(|r| r.envelope.stream.category() == category).take(limit).cloned().collect())
     }
-    async fn read_incident(&self, incident: &IncidentId, after: Position, limit: usize) -> Result<Vec<Recorded>, StoreError> {
+    async fn read_incident(
+        &self,
+        incident: &IncidentId,
+        after: Position,
+        limit: usize,
+    ) -> Result<Vec<Recorded>, StoreError> {
         let inner = self.lock();
         let of = |r: &&Recorded| r.position > after && r.envelope.correlation_id.as_ref() == Some(incident);
         Ok(inner.events.iter().filter(of).take(limit).cloned().collect())
@@ -336,7 +342,8 @@ pub mod store_suite {
 
     async fn inbox(store: &Arc<dyn Store>) {
         let mark = InboxMark { consumer: "suite", message_id: Uuid::from_u128(7) };
-        let marked = |stream: &str| Commit { inbox: vec![mark.clone()], ..append(stream, Expected::Version(0), &["m"], true) };
+        let marked =
+            |stream: &str| Commit { inbox: vec![mark.clone()], ..append(stream, Expected::Version(0), &["m"], true) };
         store.commit(marked("t/marked")).await.expect("first");
         let again = store.commit(marked("t/other")).await;
         assert!(matches!(again, Err(CommitError::Repeated { consumer: "suite", .. })), "{again:?}");

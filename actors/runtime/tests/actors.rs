@@ -98,7 +98,13 @@ impl Aggregate for Counter {
 }
 
 fn escalated(level: u8) -> IncidentEvent {
-    IncidentEvent::Escalated(Escalated { level, reason: String::new(), by: None, priority: Priority::P1, next_at: None })
+    IncidentEvent::Escalated(Escalated {
+        level,
+        reason: String::new(),
+        by: None,
+        priority: Priority::P1,
+        next_at: None,
+    })
 }
 
 /// Says that it sent, and counts how often it was asked to.
@@ -127,7 +133,8 @@ fn cause(n: u128) -> Cause {
 /// Runs on one thread with tokio's clock paused.
 fn run(test: impl std::future::Future<Output = ()>) {
     std::panic::set_hook(Box::new(|_| {}));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("runtime");
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("runtime");
     tokio::task::LocalSet::new().block_on(&runtime, test);
 }
 

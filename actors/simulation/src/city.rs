@@ -241,7 +241,8 @@ impl City {
             "next_of_kin": [{"name": "Next of kin", "phone": wearer.phone, "language": "en"}],
         });
         if let (Some(plan), Some(members)) = (&wearer.plan, patient.as_object_mut()) {
-            members.insert("coverage".to_owned(), json!({"plan_id": plan, "member_id": format!("member-{}", wearer.id)}));
+            members
+                .insert("coverage".to_owned(), json!({"plan_id": plan, "member_id": format!("member-{}", wearer.id)}));
         }
         self.client.put(&format!("/patients/{}", wearer.id), &patient).await.map(|_| ())
     }

@@ -50,12 +50,13 @@ impl<'a> Crew<'a> {
     pub async fn run(mut self) {
         loop {
             if let Some(tablet) = self.tablet().await
-                && let Some((incident, place)) = tablet.incident.clone().filter(|_| tablet.status == "assigned") {
-                    match self.mission(&incident, place).await {
-                        Ok(()) => self.city.mission_done(),
-                        Err(CalledOff) => self.free_again().await,
-                    }
+                && let Some((incident, place)) = tablet.incident.clone().filter(|_| tablet.status == "assigned")
+            {
+                match self.mission(&incident, place).await {
+                    Ok(()) => self.city.mission_done(),
+                    Err(CalledOff) => self.free_again().await,
                 }
+            }
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
@@ -104,7 +105,12 @@ impl<'a> Crew<'a> {
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
-        let nearest = self.city.plot.hospitals.iter().min_by(|a, b| self.at.distance_m(&a.2).total_cmp(&self.at.distance_m(&b.2)));
+        let nearest = self
+            .city
+            .plot
+            .hospitals
+            .iter()
+            .min_by(|a, b| self.at.distance_m(&a.2).total_cmp(&self.at.distance_m(&b.2)));
         nearest.map_or(self.at, |hospital| hospital.2)
     }
 
@@ -120,9 +126,10 @@ impl<'a> Crew<'a> {
     async fn go_home(&mut self) {
         let post = self.ambulance.post;
         if self.drive(post, Speed::Normal, None).await.is_ok()
-            && let Err(error) = self.say("at-post").await {
-                tracing::debug!(%error, unit.id = self.ambulance.id, "status was not taken");
-            }
+            && let Err(error) = self.say("at-post").await
+        {
+            tracing::debug!(%error, unit.id = self.ambulance.id, "status was not taken");
+        }
     }
 
     async fn wait(&mut self, (low, high): (f64, f64)) {
@@ -163,7 +170,8 @@ impl<'a> Crew<'a> {
     async fn post_fix(&mut self, route: &Route, elapsed_s: f64) {
         let before = self.at;
         self.at = route.position_at(elapsed_s);
-        let fix = json!({ "at": self.city.now().to_string(), "location": self.at, "heading_deg": heading(before, self.at) });
+        let fix =
+            json!({ "at": self.city.now().to_string(), "location": self.at, "heading_deg": heading(before, self.at) });
         let path = format!("/units/{}/locations", self.ambulance.id);
         if let Err(error) = self.city.client.post(&path, &fix).await {
             tracing::debug!(%error, unit.id = self.ambulance.id, "position was not taken");

@@ -25,7 +25,8 @@ pub async fn run(city: &City) {
             Err(error) => tracing::warn!(%error, "the queue could not be read"),
         }
         for (index, story) in city.plot.stories.iter().enumerate() {
-            if story.second_call_s.is_some_and(|after| city.second() >= story.begins_s + after) && called.insert(index) {
+            if story.second_call_s.is_some_and(|after| city.second() >= story.begins_s + after) && called.insert(index)
+            {
                 second_call(city, story.patient).await;
             }
         }
@@ -40,9 +41,10 @@ async fn acknowledge(city: &City, incident: &Value) {
     let opened_at = text("opened_at").and_then(shers_contract::Timestamp::parse);
     let old_enough = opened_at.is_some_and(|at| city.now().ms_since(at) >= ACKNOWLEDGE_AFTER_S * 1000);
     if let (true, true, Some(id)) = (fresh, old_enough, text("incident_id"))
-        && let Err(error) = city.client.post(&format!("/incidents/{id}/acknowledge"), &json!({})).await {
-            tracing::debug!(%error, incident.id = id, "not acknowledged");
-        }
+        && let Err(error) = city.client.post(&format!("/incidents/{id}/acknowledge"), &json!({})).await
+    {
+        tracing::debug!(%error, incident.id = id, "not acknowledged");
+    }
 }
 
 async fn second_call(city: &City, patient: usize) {

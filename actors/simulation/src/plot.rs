@@ -131,9 +131,8 @@ const FIRST_NAMES: [&str; 16] = [
     "Ada", "Bruno", "Clara", "David", "Elena", "Felix", "Greta", "Hugo", "Ida", "Jonas", "Klara", "Luca", "Mara",
     "Nils", "Olga", "Paul",
 ];
-const LAST_NAMES: [&str; 12] = [
-    "Amann", "Beck", "Caduff", "Dürr", "Eberle", "Frick", "Gassner", "Hasler", "Kaiser", "Marxer", "Ospelt", "Vogt",
-];
+const LAST_NAMES: [&str; 12] =
+    ["Amann", "Beck", "Caduff", "Dürr", "Eberle", "Frick", "Gassner", "Hasler", "Kaiser", "Marxer", "Ospelt", "Vogt"];
 /// Seconds after the start when the first wearer falls ill: soon, a person is watching.
 const FIRST_STORY_S: u32 = 45;
 /// Seconds from the start of the story with the declined card.
@@ -165,10 +164,11 @@ impl Plot {
         let mut plot = Self { seed, wearers, ambulances, stations, hospitals, stories };
         // The second story is the one whose card is declined, whoever it is.
         if let Some(index) = plot.stories.get(1).map(|story| story.patient)
-            && let Some(wearer) = plot.wearers.get_mut(index) {
-                wearer.payment_method = "pm_card_chargeDeclined".to_owned();
-                wearer.plan = None;
-            }
+            && let Some(wearer) = plot.wearers.get_mut(index)
+        {
+            wearer.payment_method = "pm_card_chargeDeclined".to_owned();
+            wearer.plan = None;
+        }
         plot
     }
 }
@@ -255,7 +255,8 @@ fn stories(seed: u64, patients: usize, units: usize) -> Vec<Story> {
 fn go_on(seed: u64, patients: usize, stories: &mut Vec<Story>) {
     let mut dice = Dice::new(seed, 3);
     let ill: Vec<usize> = stories.iter().map(|story| story.patient).collect();
-    let mut turn: Vec<usize> = (0..patients).filter(|patient| !ill.contains(patient)).chain(ill.iter().copied()).collect();
+    let mut turn: Vec<usize> =
+        (0..patients).filter(|patient| !ill.contains(patient)).chain(ill.iter().copied()).collect();
     let last_s = stories.last().map_or(0, |story| story.begins_s);
     for n in 1..=ENDLESS_STORIES {
         if turn.is_empty() {

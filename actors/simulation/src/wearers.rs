@@ -30,9 +30,10 @@ pub async fn run(city: &City) {
             second += BEAT_S;
         }
         if !readings.is_empty()
-            && let Err(error) = city.client.post("/vitals", &json!(readings)).await {
-                tracing::warn!(%error, "readings were not taken");
-            }
+            && let Err(error) = city.client.post("/vitals", &json!(readings)).await
+        {
+            tracing::warn!(%error, "readings were not taken");
+        }
         city.sleep_s(BEAT_S, SHORTEST_POST).await;
     }
 }

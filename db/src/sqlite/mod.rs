@@ -58,7 +58,9 @@ pub enum OpenError {
         source: std::io::Error,
     },
     /// Another process works on it.
-    #[error("the data directory {path} is in use by another shers process; stop that one, or name another directory with --data-dir")]
+    #[error(
+        "the data directory {path} is in use by another shers process; stop that one, or name another directory with --data-dir"
+    )]
     InUse {
         /// Which.
         path: PathBuf,
@@ -185,7 +187,12 @@ impl Store for SqliteStore {
         let category = category.to_owned();
         self.readers.run(move |c| rows::read_back(c, &category, before, limit)).await
     }
-    async fn read_incident(&self, incident: &IncidentId, after: Position, limit: usize) -> Result<Vec<Recorded>, StoreError> {
+    async fn read_incident(
+        &self,
+        incident: &IncidentId,
+        after: Position,
+        limit: usize,
+    ) -> Result<Vec<Recorded>, StoreError> {
         let incident = incident.clone();
         self.readers.run(move |c| rows::read_incident(c, &incident, after, limit)).await
     }

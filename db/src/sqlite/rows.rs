@@ -8,8 +8,7 @@ use shers_runtime::store::{Document, Position, Recorded, SavedAnswer, StoreError
 use std::{collections::HashMap, sync::Arc};
 use uuid::Uuid;
 
-type Row =
-    (i64, i64, i64, Vec<u8>, String, i32, i64, Option<i64>, Option<Vec<u8>>, Option<String>, bool, String);
+type Row = (i64, i64, i64, Vec<u8>, String, i32, i64, Option<i64>, Option<Vec<u8>>, Option<String>, bool, String);
 
 fn failed(error: impl std::fmt::Display) -> StoreError {
     StoreError(error.to_string())
@@ -40,8 +39,11 @@ fn envelopes(c: &mut SqliteConnection, rows: Vec<Row>) -> Result<Vec<Recorded>, 
     let mut names: HashMap<i64, StreamName> = HashMap::with_capacity(ids.len());
     // SQLite allows 32,766 parameters in one statement.
     for chunk in ids.chunks(10_000) {
-        let found: Vec<(i64, String)> =
-            streams::table.filter(streams::id.eq_any(chunk)).select((streams::id, streams::name)).load(c).map_err(failed)?;
+        let found: Vec<(i64, String)> = streams::table
+            .filter(streams::id.eq_any(chunk))
+            .select((streams::id, streams::name))
+            .load(c)
+            .map_err(failed)?;
         names.extend(found.into_iter().map(|(id, name)| (id, StreamName::from_stored(&name))));
     }
     rows.into_iter().map(|row| envelope(row, &names)).collect()
@@ -77,7 +79,11 @@ fn stream_id(c: &mut SqliteConnection, name: &str) -> Result<Option<i64>, StoreE
     streams::table.filter(streams::name.eq(name)).select(streams::id).first(c).optional().map_err(failed)
 }
 
-pub(super) fn read_stream(c: &mut SqliteConnection, stream: &StreamName, after: u64) -> Result<Vec<Recorded>, StoreError> {
+pub(super) fn read_stream(
+    c: &mut SqliteConnection,
+    stream: &StreamName,
+    after: u64,
+) -> Result<Vec<Recorded>, StoreError> {
     let Some(id) = stream_id(c, stream.as_str())? else { return Ok(Vec::new()) };
     let rows: Vec<Row> = events::table
         .filter(events::stream.eq(id).and(events::version.gt(signed(after))))

@@ -1,12 +1,14 @@
 //! The one writer: drains its queue into one transaction, checks each commit before writing any of it,
 //! syncs once, then answers all.
 
+use super::Job;
 use super::schema::{answers, cursors, documents, events, inbox, streams};
 use super::tail::Tail;
-use super::Job;
 use diesel::{connection::SimpleConnection, prelude::*, upsert::excluded};
 use shers_contract::{Envelope, IncidentId, Timestamp, envelope::StreamName};
-use shers_runtime::store::{Append, Commit, CommitError, Committed, Expected, NewEvent, Position, Recorded, StoreError};
+use shers_runtime::store::{
+    Append, Commit, CommitError, Committed, Expected, NewEvent, Position, Recorded, StoreError,
+};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 
@@ -118,8 +120,7 @@ impl Writer {
             for (outcome, _) in &mut replies {
                 if outcome.is_ok() {
                     let text = error.to_string();
-                    *outcome =
-                        Err(if in_doubt { CommitError::Unknown(text) } else { CommitError::Unavailable(text) });
+                    *outcome = Err(if in_doubt { CommitError::Unknown(text) } else { CommitError::Unavailable(text) });
                 }
             }
             if in_doubt {
@@ -143,14 +144,17 @@ impl Writer {
         for append in &commit.appends {
             let actual = self.head(&append.stream)?.map_or(0, |head| head.version);
             if let Expected::Version(expected) = append.expected
-                && expected != actual {
-                    let stream = append.stream.clone();
-                    return Err(Stop::Refused(CommitError::Conflict { stream, expected, actual }));
-                }
+                && expected != actual
+            {
+                let stream = append.stream.clone();
+                return Err(Stop::Refused(CommitError::Conflict { stream, expected, actual }));
+            }
         }
         for mark in &commit.inbox {
             let seen: i64 = inbox::table
-                .filter(inbox::consumer.eq(mark.consumer).and(inbox::message_id.eq(mark.message_id.as_bytes().as_slice())))
+                .filter(
+                    inbox::consumer.eq(mark.consumer).and(inbox::message_id.eq(mark.message_id.as_bytes().as_slice())),
+                )
                 .count()
                 .get_result(&mut self.connection)?;
             if seen > 0 {
@@ -159,14 +163,18 @@ impl Writer {
             }
         }
         if let Some(answer) = &commit.answer {
-            let seen: i64 = answers::table.filter(answers::key.eq(&answer.key)).count().get_result(&mut self.connection)?;
+            let seen: i64 =
+                answers::table.filter(answers::key.eq(&answer.key)).count().get_result(&mut self.connection)?;
             if seen > 0 {
                 return Err(Stop::Refused(CommitError::Answered));
             }
         }
         for mark in &commit.inbox {
             diesel::insert_into(inbox::table)
-                .values((inbox::consumer.eq(mark.consumer), inbox::message_id.eq(mark.message_id.as_bytes().as_slice())))
+                .values((
+                    inbox::consumer.eq(mark.consumer),
+                    inbox::message_id.eq(mark.message_id.as_bytes().as_slice()),
+                ))
                 .execute(&mut self.connection)?;
         }
         let mut committed = Committed::default();
@@ -230,12 +238,7 @@ impl Writer {
         Ok(())
     }
 
-    fn append(
-        &mut self,
-        append: Append,
-        recorded: &mut Vec<Recorded>,
-        committed: &mut Committed,
-    ) -> QueryResult<()> {
+    fn append(&mut self, append: Append, recorded: &mut Vec<Recorded>, committed: &mut Committed) -> QueryResult<()> {
         let mut head = self.head_or_new(&append.stream)?;
         for event in append.events {
             head.version += 1;

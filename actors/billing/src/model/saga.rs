@@ -339,11 +339,13 @@ fn resumed(run: &Run, by: &str, payer: &Payer, now: Timestamp) -> Vec<BillingEve
         pending.payer = Some(payer.clone());
     }
     let mut events = vec![BillingEvent::Pending(pending)];
-    if asks_insurer && payer.coverage.is_none()
-        && let Bill::Open(run) = fold(Bill::Stuck(run.clone()), &events, now) {
-            let nothing = run.account.order.total.with_amount(0);
-            events.extend(covered(&run, nothing, "no insurance: the patient pays", None, now));
-        }
+    if asks_insurer
+        && payer.coverage.is_none()
+        && let Bill::Open(run) = fold(Bill::Stuck(run.clone()), &events, now)
+    {
+        let nothing = run.account.order.total.with_amount(0);
+        events.extend(covered(&run, nothing, "no insurance: the patient pays", None, now));
+    }
     events
 }
 

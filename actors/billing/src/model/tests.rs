@@ -161,7 +161,7 @@ fn a_charge_is_created_then_confirmed_then_paid() {
     let confirming = [to_create.as_slice(), &[created()]].concat();
     let success = Command::PaymentSucceeded { ticket: ticket(Step::ConfirmPayment, 0) };
     check("charged", &confirming, success.clone(), &["paid 100"]);
-    let paid = [confirming.as_slice(), &[success.clone()]].concat();
+    let paid = [confirming.as_slice(), std::slice::from_ref(&success)].concat();
     check("charged twice", &paid, success, &[]);
     check("declined after paid", &paid, declined(Step::ConfirmPayment), &[]);
     check("start after paid", &paid, start(1000, true, true), &[]);
@@ -174,7 +174,7 @@ fn a_decline_undoes_the_payment_then_the_claim_then_fails() {
     let undoing = [confirming.as_slice(), &[declined(Step::ConfirmPayment)]].concat();
     let cancelled = Command::PaymentUndone { ticket: ticket(Step::Compensate, 0), how: Undone::Cancelled };
     check("cancelled", &undoing, cancelled.clone(), &["compensated payment-cancelled"]);
-    let half = [undoing.as_slice(), &[cancelled.clone()]].concat();
+    let half = [undoing.as_slice(), std::slice::from_ref(&cancelled)].concat();
     check("cancelled twice", &half, cancelled.clone(), &[]);
     let released = Command::ClaimReleased { ticket: ticket(Step::Compensate, 0) };
     check("released", &half, released, &["compensated claim-released", "failed card-declined"]);
