@@ -32,9 +32,14 @@ export const events = computed(() => state.value.events);
 
 /** Server time, moved on once a second. */
 export const now = signal(Date.now());
-let skew_ms = 0;
+/** What the server's clock showed when, and how many of its seconds pass in a real one (the demo's runs faster). */
+const serverClock = { showed_ms: Date.now(), at_ms: Date.now(), speed: 1 };
 /** The server's clock, as well as this page knows it. */
-export const serverNow = () => Date.now() + skew_ms;
+export const serverNow = () => serverClock.showed_ms + (Date.now() - serverClock.at_ms) * serverClock.speed;
+/** @param {string | undefined} server_time @param {number} [speed] */
+function setClock(server_time, speed = serverClock.speed) {
+  if (server_time) Object.assign(serverClock, { showed_ms: Date.parse(server_time), at_ms: Date.now(), speed });
+}
 
 export const queue = computed(() => inOrder(incidents.value.values()));
 export const figures = computed(() => figuresOf(state.value));
@@ -154,7 +159,7 @@ function heard(message) {
       if (message.status.state === 'refused') signOut('The token is not accepted. Use a new link.');
       return;
     case 'hello':
-      skew_ms = message.server_time ? Date.parse(message.server_time) - Date.now() : skew_ms;
+      setClock(message.server_time);
       if (!loaded.value) {
         barrier = message.head;
         snapshot();
@@ -250,7 +255,7 @@ export async function snapshot() {
 async function loadMap() {
   try {
     const info = await api.get('/map/info');
-    if (info.server_time) skew_ms = Date.parse(info.server_time) - Date.now();
+    setClock(info.server_time, info.speed);
     mapInfo.value = info;
   } catch {
     mapInfo.value = null;

@@ -125,7 +125,7 @@ export interface State {
 }
 
 export interface MapInfo {
-  name: string; attribution: string; bounds: [number, number, number, number]; exercise: boolean; server_time: string;
+  name: string; attribution: string; bounds: [number, number, number, number]; exercise: boolean; server_time: string; speed: number;
 }
 
 /** Lines of one road class in Mercator coordinates, 0 to 1. */

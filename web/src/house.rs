@@ -68,6 +68,7 @@ pub(crate) fn map_info(site: &Site) -> HttpResponse {
         "bounds": map.bounds,
         "exercise": site.deps.exercise,
         "server_time": site.deps.clock.now(),
+        "speed": site.deps.clock.speed(),
     }))
 }
 

@@ -45,7 +45,7 @@ pub struct MapAssets {
     pub name: String,
     /// Whose data it is, as must be shown.
     pub attribution: String,
-    /// West, south, east, north, in degrees.
+    /// South, west, north, east, in degrees.
     pub bounds: [f64; 4],
     /// The roads, as delta-varint.
     pub roads: Bytes,

@@ -73,7 +73,7 @@ export async function start({ port = 0, live = true, exercise = true, roads } = 
 
   function get(path) {
     if (lists[path]) return [200, { items: db[lists[path]], next: null }];
-    if (path === '/map/info') return [200, { name: 'Liechtenstein', attribution: '© OpenStreetMap contributors, ODbL 1.0', bounds: BOUNDS, exercise, server_time: iso(Date.now()) }];
+    if (path === '/map/info') return [200, { name: 'Liechtenstein', attribution: '© OpenStreetMap contributors, ODbL 1.0', bounds: BOUNDS, exercise, server_time: iso(Date.now()), speed: 1 }];
     if (path === '/kpis') return [200, { response_time: { p50_s: 421, p90_s: 803 } }];
     const [, kind, id, rest] = path.split('/').map(decodeURIComponent);
     const incident = db.incidents.find((i) => i.incident_id === id);

@@ -123,7 +123,7 @@ fn map_assets(map: &RoadMap) -> MapAssets {
     MapAssets {
         name: map.name().to_owned(),
         attribution: map.attribution().to_owned(),
-        bounds: [bounds.south_west.lon, bounds.south_west.lat, bounds.north_east.lon, bounds.north_east.lat],
+        bounds: [bounds.south_west.lat, bounds.south_west.lon, bounds.north_east.lat, bounds.north_east.lon],
         roads: actix_web::web::Bytes::copy_from_slice(map.roads_for_display()),
     }
 }
