@@ -8,4 +8,6 @@
 
 pub mod sqlite;
 
+#[doc(hidden)]
+pub use sqlite::raw_limit;
 pub use sqlite::{OpenError, SqliteOptions, SqliteStore};

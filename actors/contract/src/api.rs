@@ -1,7 +1,7 @@
 //! Requests from outside, as the web layer hands them to the service that owns the thing asked about.
 //!
 //! A request is data: in one process it is passed on as it is, between processes it travels as JSON to
-//! the owner of its [`Request::partition_key`]. Reading lists goes to the stream service's read models.
+//! the owner of the stream. Reading lists goes to the stream service's read models.
 
 use crate::care::{Hospital, Station};
 use crate::dispatch::{Fix, UnitProfile, UnitStatus};

@@ -4,7 +4,7 @@ use crate::{HospitalId, IncidentId, LatLon, StationId, Timestamp, UnitId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Status of a unit. The German FMS digit and NEMSIS time are in `status.md` of the docs.
+/// Status of a unit. The German FMS digit and NEMSIS time are in the methods below.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum UnitStatus {

@@ -1,5 +1,7 @@
 //! The store of a single process: SQLite in WAL mode under the data directory.
 
+#[doc(hidden)]
+pub mod raw_limit;
 mod reader;
 mod rows;
 mod schema;

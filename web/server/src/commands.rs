@@ -157,10 +157,13 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         Command::Map { command: MapCommand::Build { file } } => {
             let map = shers_roads::RoadMap::load(&file)?;
-            println!("{}", serde_json::to_string_pretty(&serde_json::json!({
-                "name": map.name(), "attribution": map.attribution(), "bounds": map.bounds(), "stats": map.stats(),
-                "facilities": map.facilities().len(),
-            }))?);
+            println!(
+                "{}",
+                serde_json::to_string_pretty(&serde_json::json!({
+                    "name": map.name(), "attribution": map.attribution(), "bounds": map.bounds(), "stats": map.stats(),
+                    "facilities": map.facilities().len(),
+                }))?
+            );
             Ok(())
         }
         Command::Config => {

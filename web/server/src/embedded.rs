@@ -12,7 +12,9 @@ use shers_contract::{
 };
 use shers_db::{SqliteOptions, SqliteStore};
 use shers_roads::RoadMap;
-use shers_runtime::{Clock, Deps, Endpoint, Ids, Keeper, ScaledClock, Store, SystemIds, clock::system_now, log_exchange::LogExchange};
+use shers_runtime::{
+    Clock, Deps, Endpoint, Ids, Keeper, ScaledClock, Store, SystemIds, clock::system_now, log_exchange::LogExchange,
+};
 use shers_simulation::{CityClock, CityOptions, Plot, PlotOptions};
 use shers_web::{Authentication, Jwt, JwtOptions, MapAssets, TokenDigest, WebDeps};
 use std::{collections::BTreeMap, error::Error, net::SocketAddr, path::PathBuf, sync::Arc};

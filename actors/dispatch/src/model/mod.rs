@@ -1,6 +1,6 @@
 //! The pure part of dispatch: decisions without clock, randomness, I/O or logging.
 //!
-//! - [`unit`]: the life of one unit, an event-sourced aggregate; [`transition`] is its table of statuses.
+//! - [`mod@unit`]: the life of one unit, an event-sourced aggregate; [`transition`] is its table of statuses.
 //! - [`wait`]: an incident that waits for a unit, an event-sourced aggregate.
 //! - [`hospital`]: a hospital's file, and which hospital a crew drives to.
 //! - [`fleet`]: what the desk sees of all units, and which of them may be sent.
