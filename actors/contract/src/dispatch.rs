@@ -265,6 +265,9 @@ pub struct Assigned {
     pub from: Option<LatLon>,
     /// Where it goes.
     pub to: LatLon,
+    /// The crew sets out before this time, or the next unit is sent. Null: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer_by: Option<Timestamp>,
 }
 
 /// Data of `dispatch.unassigned`.
@@ -331,6 +334,9 @@ pub struct EtaChanged {
     pub arrives_at: Timestamp,
     /// Who computed it.
     pub eta_source: String,
+    /// What a dispatcher should look at, such as a unit that does not move. Null: just a new time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 crate::domain_events! {

@@ -44,9 +44,9 @@ const RESERVED: [(&str, &[&str], &str); 9] = [
     ("diesel_migrations", &["db"], "SQL lives behind the store port"),
     ("libsqlite3-sys", &["db"], "SQL lives behind the store port"),
     ("lapin", &["bridge"], "AMQP lives behind the exchange port"),
-    ("actix-web", &["web", "web/server"], "HTTP is served by the web layer"),
+    ("actix-web", &["web", "web/server", "bench"], "HTTP is served by the web layer, and bench measures a bare server"),
     ("actix-web-actors", &["web", "web/server"], "HTTP is served by the web layer"),
-    ("clap", &["web/server"], "the command line is the binary's"),
+    ("clap", &["web/server", "actors/world", "bench"], "command lines belong to binaries"),
     ("osmpbf", &["actors/roads"], "map files are read by the roads crate"),
     ("fast_paths", &["actors/roads"], "routes are computed by the roads crate"),
 ];

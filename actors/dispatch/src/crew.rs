@@ -114,7 +114,7 @@ impl Desk {
             Some(from) => self.eta.travel(from, hospital.location, Driving::Normal).await.ok(),
             None => None,
         };
-        let (drive_s, distance_m) = travel.map_or((0, 0), |travel| (travel.duration_s, travel.distance_m));
+        let (drive_s, distance_m) = travel.map_or((0, 0), |trip| (trip.travel.duration_s, trip.travel.distance_m));
         Ok(chosen_by_crew(&Drive { hospital: &hospital, drive_s, distance_m }))
     }
 
@@ -136,7 +136,7 @@ impl Desk {
                 Some(Drive { hospital, drive_s: travel.duration_s, distance_m: travel.distance_m })
             };
             let drives: Vec<Drive<'_>> = ranking.best.iter().filter_map(drive).collect();
-            if let Some(choice) = choose(suits, &drives, self.eta.name()) {
+            if let Some(choice) = choose(suits, &drives, ranking.source) {
                 return Some(choice);
             }
         }
@@ -154,6 +154,6 @@ impl Desk {
         let newest = self.book.borrow().queue.known(&mission.incident_id).and_then(|known| known.request.location);
         let scene = mission.order.as_ref().map(|order| order.to).or(newest)?;
         let to = chosen.or(leg.hospital()).map(|hospital| hospital.location).or(here)?;
-        self.eta.travel(scene, to, Driving::Normal).await.ok().map(|travel| travel.distance_m)
+        self.eta.travel(scene, to, Driving::Normal).await.ok().map(|trip| trip.travel.distance_m)
     }
 }

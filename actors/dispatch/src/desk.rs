@@ -135,6 +135,7 @@ impl Desk {
             let _turn = self.turn.lock().await;
             self.bell.take();
             self.serve_all(None).await;
+            self.flag_the_stalled().await;
         }
     }
 
@@ -202,7 +203,7 @@ impl Desk {
         let mut unavailable = None;
         for candidate in recommendation.candidates.iter().take(self.settings.max_assign_attempts) {
             let from = self.whereabouts(&candidate.unit_id);
-            let order = order(recommendation, candidate, (from, to), DISPATCH, recommendation.reason.clone());
+            let order = order(recommendation, candidate, (from, to), DISPATCH, recommendation.reason.clone(), self.settings.turnout_ms());
             let command = UnitCommand::Assign(Box::new(order));
             match self.units.execute(candidate.unit_id.as_str(), command, cause.clone()).await {
                 Ok(_) => {
@@ -248,7 +249,7 @@ impl Desk {
             let unit_id = unit_at(*index)?;
             Some(Candidate { unit_id, eta_s: travel.duration_s, distance_m: travel.distance_m })
         });
-        let times = Times { best: best.collect(), compared: places.len(), source: self.eta.name().to_owned() };
+        let times = Times { best: best.collect(), compared: places.len(), source: ranking.source.to_owned() };
         let off: Vec<_> = ranking
             .unreachable
             .into_iter()
@@ -350,6 +351,7 @@ pub(crate) fn order(
     (from, to): (Option<LatLon>, LatLon),
     by: &str,
     reason: String,
+    turnout_ms: i64,
 ) -> Assigned {
     Assigned {
         incident_id: recommendation.incident_id.clone(),
@@ -362,5 +364,6 @@ pub(crate) fn order(
         by: by.to_owned(),
         from,
         to,
+        answer_by: Some(recommendation.computed_at.plus_ms(turnout_ms)),
     }
 }

@@ -17,12 +17,14 @@ mod consumer;
 mod crew;
 mod desk;
 mod door;
+mod eta;
 pub mod gateway;
 pub mod model;
 mod orders;
 mod settings;
 mod tracking;
 
+pub use eta::{EtaSettings, EtaSettingsError, Provider};
 pub use settings::Settings;
 
 use crate::book::{Bell, Book, hospital_observer, unit_observer, wait_observer};
@@ -54,13 +56,22 @@ pub enum StartError {
     /// What it left behind can't be read.
     #[error("starting dispatch: reading its units, waiting list and positions")]
     Store(#[from] StoreError),
+    /// Its settings of drive times mean no source.
+    #[error("starting dispatch: choosing the source of drive times")]
+    Eta(#[from] EtaSettingsError),
 }
 
-/// Starts the service on the current arbiter.
+/// Starts the service on the current arbiter. `built_in` gives drive times when the settings name nobody
+/// else, and whenever the one they name does not answer.
 ///
 /// # Errors
-/// When the store can't be read.
-pub async fn start(deps: Deps, settings: Settings, eta: Arc<dyn EtaSource>) -> Result<Arc<dyn Endpoint>, StartError> {
+/// When the store can't be read, or the settings of drive times mean no source.
+pub async fn start(
+    deps: Deps,
+    settings: Settings,
+    built_in: Arc<dyn EtaSource>,
+) -> Result<Arc<dyn Endpoint>, StartError> {
+    let eta = settings.eta.source(built_in, Arc::clone(&deps.clock))?;
     let book = Rc::new(RefCell::new(Book::default()));
     let bell = Rc::new(Bell::default());
     let units = directory::<Unit>(&deps, unit_observer(&book, &bell));

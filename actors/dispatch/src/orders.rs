@@ -97,7 +97,7 @@ impl Desk {
         let listed = recommendation.candidates.iter().find(|candidate| candidate.unit_id == *unit).cloned();
         let draft = listed.clone().unwrap_or(Candidate { unit_id: unit.clone(), eta_s: 0, distance_m: 0 });
         let text = self.order_reason(unit, by, reason, recommendation);
-        let draft = order(recommendation, &draft, (from, to), by, text.clone().unwrap_or_default());
+        let draft = order(recommendation, &draft, (from, to), by, text.clone().unwrap_or_default(), self.settings.turnout_ms());
         state.decide(&UnitCommand::Assign(Box::new(draft.clone())), self.deps.clock.now())?;
         text?;
         if listed.is_some() {
@@ -108,13 +108,13 @@ impl Desk {
                 "the position of {unit} is unknown or too old; post one to /api/v1/units/{unit}/locations"
             )));
         };
-        let travel = self.eta.travel(from, to, Driving::LightsAndSirens).await;
-        let travel =
-            travel.map_err(|error| Problem::conflict(format!("there is no drive time for {unit}: {error}")))?;
+        let trip = self.eta.travel(from, to, Driving::LightsAndSirens).await;
+        let trip =
+            trip.map_err(|error| Problem::conflict(format!("there is no drive time for {unit}: {error}")))?;
         Ok(Assigned {
-            eta_s: travel.duration_s,
-            distance_m: travel.distance_m,
-            eta_source: self.eta.name().to_owned(),
+            eta_s: trip.travel.duration_s,
+            distance_m: trip.travel.distance_m,
+            eta_source: trip.source.to_owned(),
             ..draft
         })
     }

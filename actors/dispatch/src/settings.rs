@@ -1,5 +1,6 @@
 //! Limits of dispatch, each with its unit.
 
+use crate::eta::EtaSettings;
 use crate::model::positions::FixLimits;
 use serde::Deserialize;
 use std::time::Duration;
@@ -8,6 +9,8 @@ use std::time::Duration;
 #[derive(Clone, PartialEq, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
+    /// Who computes drive times.
+    pub eta: EtaSettings,
     /// A last position older than this, in seconds, says nothing about where a unit is, unless it is at
     /// its post.
     pub stale_position_s: u32,
@@ -32,6 +35,11 @@ pub struct Settings {
     /// The waiting list is looked through this often, in seconds, for what no event tells (a shift that
     /// begins, a position that goes stale).
     pub sweep_s: u32,
+    /// A crew that was told sets out within this time, in seconds; else it counts as out of service until it
+    /// reports, and the next unit is sent.
+    pub turnout_limit_s: u32,
+    /// A unit on its way that does not move for this time, in seconds, is flagged once.
+    pub not_moving_s: u32,
     /// Positions are kept this long, in seconds.
     pub position_retention_s: u32,
     /// Old positions are dropped this often, in seconds.
@@ -49,6 +57,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            eta: EtaSettings::default(),
             stale_position_s: 1_800,
             max_fix_age_s: 3_600,
             max_future_s: 300,
@@ -60,6 +69,8 @@ impl Default for Settings {
             max_excluded: 20,
             max_assign_attempts: 8,
             sweep_s: 15,
+            turnout_limit_s: 180,
+            not_moving_s: 180,
             position_retention_s: 3_600,
             prune_interval_s: 300,
             max_fixes_per_event: 500,
@@ -94,6 +105,12 @@ impl Settings {
     }
     pub(crate) fn eta_interval_ms(&self) -> i64 {
         ms(self.eta_min_interval_s)
+    }
+    pub(crate) fn turnout_ms(&self) -> i64 {
+        ms(self.turnout_limit_s)
+    }
+    pub(crate) fn not_moving_ms(&self) -> i64 {
+        ms(self.not_moving_s)
     }
     pub(crate) fn retention_ms(&self) -> i64 {
         ms(self.position_retention_s)

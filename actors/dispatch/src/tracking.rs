@@ -176,8 +176,8 @@ impl Desk {
             crate::model::unit::EtaLeg::Scene => Driving::LightsAndSirens,
             crate::model::unit::EtaLeg::Hospital => Driving::Normal,
         };
-        let travel = match self.eta.travel(from, to, driving).await {
-            Ok(travel) => travel,
+        let trip = match self.eta.travel(from, to, driving).await {
+            Ok(trip) => trip,
             Err(error) => {
                 tracing::debug!(unit.id = %unit, %error, "no drive time from here; the last one stands");
                 return;
@@ -186,14 +186,35 @@ impl Desk {
         let command = UnitCommand::NoteEta {
             incident_id,
             leg,
-            arrives_at: now.plus_ms(i64::from(travel.duration_s) * 1_000),
-            eta_source: self.eta.name().to_owned(),
+            arrives_at: now.plus_ms(i64::from(trip.travel.duration_s) * 1_000),
+            eta_source: trip.source.to_owned(),
             change_ms: self.settings.eta_change_ms(),
             interval_ms: self.settings.eta_interval_ms(),
         };
         let cause = Cause::internal(self.deps.ids.uuid(now), false);
         if let Err(failure) = self.units.deliver(unit.as_str(), command, cause).await {
             tracing::debug!(unit.id = %unit, ?failure, "an arrival time was not noted; the next one will be");
+        }
+    }
+
+    /// Flags the units on their way that don't move: in `dispatch.eta-changed`, with a reason.
+    pub(crate) async fn flag_the_stalled(&self) {
+        let now = self.deps.clock.now();
+        let stalled = self.book.borrow().fleet.stalled(now, self.settings.not_moving_ms());
+        for stalled in stalled {
+            let trip = self.eta.travel(stalled.at, stalled.to, Driving::LightsAndSirens).await;
+            // Without a drive time the flag still goes out; it then promises nothing before now.
+            let (drive_s, source) = trip.map_or((0, "none"), |trip| (trip.travel.duration_s, trip.source));
+            let command = UnitCommand::NoteStall {
+                incident_id: stalled.incident_id,
+                reason: stalled.reason,
+                arrives_at: now.plus_ms(i64::from(drive_s) * 1_000),
+                eta_source: source.to_owned(),
+            };
+            let cause = Cause::internal(self.deps.ids.uuid(now), false);
+            if let Err(failure) = self.units.deliver(stalled.unit_id.as_str(), command, cause).await {
+                tracing::debug!(unit.id = %stalled.unit_id, ?failure, "a unit that stands was not flagged; it is tried again");
+            }
         }
     }
 

@@ -45,6 +45,7 @@ fn assign(n: u8) -> UnitCommand {
         by: "dispatch".into(),
         from: None,
         to: LatLon::new(47.0, 9.5).expect("valid"),
+        answer_by: Some(START.plus_ms(120_000)),
     }))
 }
 

@@ -84,6 +84,7 @@ fn assigned() -> DispatchEvent {
         by: "dispatch".into(),
         from: None,
         to: LatLon::new(47.1, 9.5).expect("valid"),
+        answer_by: None,
     })
 }
 

@@ -59,6 +59,11 @@ impl MemoryStore {
     pub fn all(&self) -> Vec<Recorded> {
         self.lock().events.clone()
     }
+    /// Every document with its collection, sorted by collection and id.
+    #[must_use]
+    pub fn all_documents(&self) -> Vec<(&'static str, Document)> {
+        self.lock().documents.iter().map(|((collection, _), document)| (*collection, document.clone())).collect()
+    }
     /// The kinds in the log, in order.
     #[must_use]
     pub fn kinds(&self) -> Vec<&'static str> {
@@ -204,8 +209,8 @@ impl Store for MemoryStore {
     }
     async fn document(&self, collection: &str, id: &str) -> Result<Option<Document>, StoreError> {
         let inner = self.lock();
-        let found = inner.documents.iter().find(|((c, i), _)| *c == collection && i == id);
-        Ok(found.map(|(_, document)| document.clone()))
+        let documents: &BTreeMap<(&str, String), Document> = &inner.documents;
+        Ok(documents.get(&(collection, id.to_owned())).cloned())
     }
     async fn documents(
         &self,

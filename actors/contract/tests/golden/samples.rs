@@ -376,6 +376,7 @@ fn decisions() -> Vec<Sample> {
         by: "dispatch".into(),
         from: Some(place(47.15, 9.51)),
         to: place(47.141, 9.5215),
+        answer_by: None,
     };
     let unit_event = |version, event| sample("unit", "rtw-1", version, event);
     vec![
@@ -427,6 +428,7 @@ fn decisions() -> Vec<Sample> {
                 leg: "scene".into(),
                 arrives_at: at(400),
                 eta_source: "built-in".into(),
+                reason: None,
             }),
         ),
         sample(

@@ -1,13 +1,26 @@
 //! The outside of dispatch: who knows how long a drive takes.
 //!
 //! [`EtaSource`] is the port. [`BuiltIn`] answers from the road map in the process; [`StraightLine`] is the
-//! fake, whose answers anybody can compute.
+//! fake, whose answers anybody can compute. [`Osrm`], [`Valhalla`] and [`Google`] ask others over HTTP;
+//! [`Resilient`] asks one of them and, when it fails or is slow, the built-in one.
 
+mod google;
+mod http;
+mod osrm;
+mod remote;
+mod resilient;
 mod roads;
 mod straight_line;
+mod valhalla;
 
+pub use google::{Google, MAX_ELEMENTS as GOOGLE_MAX_ELEMENTS};
+pub use http::ClientError;
+pub use osrm::Osrm;
+pub use remote::{Matrix, Remote, RemoteLimits};
+pub use resilient::Resilient;
 pub use roads::BuiltIn;
 pub use straight_line::StraightLine;
+pub use valhalla::Valhalla;
 
 use async_trait::async_trait;
 use shers_contract::LatLon;
@@ -37,6 +50,17 @@ pub struct Ranking {
     pub best: Vec<(usize, Travel)>,
     /// Those that no road leads from or to, with the reason.
     pub unreachable: Vec<(usize, String)>,
+    /// Who really answered.
+    pub source: &'static str,
+}
+
+/// One drive, with who computed it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Trip {
+    /// Time and length.
+    pub travel: Travel,
+    /// Who really answered.
+    pub source: &'static str,
 }
 
 /// Why there is no drive time.
@@ -59,15 +83,16 @@ pub enum EtaError {
 #[async_trait]
 pub trait EtaSource: Send + Sync + 'static {
     /// How it is named in events: `built-in`, `osrm` …
-    fn name(&self) -> &str;
+    fn name(&self) -> &'static str;
     /// The `keep` places from which `to` is reached soonest.
     async fn rank_from(&self, from: &[LatLon], to: LatLon, driving: Driving, keep: usize) -> Result<Ranking, EtaError>;
     /// The `keep` places reached soonest from `from`.
     async fn rank_to(&self, from: LatLon, to: &[LatLon], driving: Driving, keep: usize) -> Result<Ranking, EtaError>;
     /// One drive.
-    async fn travel(&self, from: LatLon, to: LatLon, driving: Driving) -> Result<Travel, EtaError> {
+    async fn travel(&self, from: LatLon, to: LatLon, driving: Driving) -> Result<Trip, EtaError> {
         let ranking = self.rank_from(&[from], to, driving, 1).await?;
         let unreachable = || ranking.unreachable.first().map_or_else(String::new, |(_, why)| why.clone());
-        ranking.best.first().map(|(_, travel)| *travel).ok_or_else(|| EtaError::NoRoad(unreachable()))
+        let trip = ranking.best.first().map(|(_, travel)| Trip { travel: *travel, source: ranking.source });
+        trip.ok_or_else(|| EtaError::NoRoad(unreachable()))
     }
 }

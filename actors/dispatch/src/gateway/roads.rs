@@ -1,10 +1,13 @@
 //! Drive times from the road map in this process.
 
-use super::{Driving, EtaError, EtaSource, Ranking, Travel};
+use super::{Driving, EtaError, EtaSource, Ranking, Travel, Trip};
 use async_trait::async_trait;
 use shers_contract::LatLon;
 use shers_roads::{Eta, Nearest, RoadMap, Speed};
 use std::sync::Arc;
+
+/// Its name.
+const BUILT_IN: &str = "built-in";
 
 /// The built-in source.
 #[derive(Clone, Debug)]
@@ -44,13 +47,14 @@ fn ranking(nearest: Nearest<usize>) -> Ranking {
     Ranking {
         best: nearest.found.iter().map(|found| (found.key, travel(&found.eta))).collect(),
         unreachable: nearest.refused.into_iter().map(|(index, why)| (index, why.to_string())).collect(),
+        source: BUILT_IN,
     }
 }
 
 #[async_trait]
 impl EtaSource for BuiltIn {
     fn name(&self) -> &'static str {
-        "built-in"
+        BUILT_IN
     }
     async fn rank_from(&self, from: &[LatLon], to: LatLon, driving: Driving, keep: usize) -> Result<Ranking, EtaError> {
         let nearest = self.map.nearest_by_road(&numbered(from), to, speed(driving), keep);
@@ -60,8 +64,8 @@ impl EtaSource for BuiltIn {
         let nearest = self.map.nearest_targets(from, &numbered(to), speed(driving), keep);
         nearest.map(ranking).map_err(|error| EtaError::NoRoad(error.to_string()))
     }
-    async fn travel(&self, from: LatLon, to: LatLon, driving: Driving) -> Result<Travel, EtaError> {
+    async fn travel(&self, from: LatLon, to: LatLon, driving: Driving) -> Result<Trip, EtaError> {
         let eta = self.map.eta(from, to, speed(driving));
-        eta.map(|eta| travel(&eta)).map_err(|error| EtaError::NoRoad(error.to_string()))
+        eta.map(|eta| Trip { travel: travel(&eta), source: BUILT_IN }).map_err(|error| EtaError::NoRoad(error.to_string()))
     }
 }

@@ -41,7 +41,7 @@ fn ranked(drives: impl Iterator<Item = Travel>, keep: usize) -> Ranking {
     let mut best: Vec<(usize, Travel)> = drives.enumerate().collect();
     best.sort_by_key(|(index, travel)| (*travel, *index));
     best.truncate(keep);
-    Ranking { best, unreachable: Vec::new() }
+    Ranking { best, unreachable: Vec::new(), source: "straight-line" }
 }
 
 #[async_trait]

@@ -33,6 +33,8 @@ pub fn decide(unit: &Unit, command: &UnitCommand, now: Timestamp) -> Decision {
             | UnitCommand::Report(_)
             | UnitCommand::Assign(_)
             | UnitCommand::Release { .. }
+            | UnitCommand::TurnoutPassed { .. }
+            | UnitCommand::NoteStall { .. }
             | UnitCommand::NoteEta { .. },
         ) => Err(UnitRefusal::NotRegistered),
         (Unit::Serving(unit), UnitCommand::Register { profile, .. }) => {
@@ -58,9 +60,26 @@ pub fn decide(unit: &Unit, command: &UnitCommand, now: Timestamp) -> Decision {
             let news = mission.incident_id == *incident_id
                 && drives_there
                 && worth_saying(mission, *leg, *arrives_at, now, *change_ms, *interval_ms);
-            Ok(if news { vec![eta_changed(unit, mission, *leg, *arrives_at, eta_source)] } else { Vec::new() })
+            Ok(if news { vec![eta_changed(unit, mission, *leg, *arrives_at, (eta_source, None))] } else { Vec::new() })
         }
-        (Unit::Retired(_), UnitCommand::Retire { .. } | UnitCommand::NoteEta { .. }) => Ok(Vec::new()),
+        (Unit::Serving(unit), UnitCommand::TurnoutPassed { incident_id }) => turnout_passed(unit, incident_id, now),
+        (Unit::Serving(unit), UnitCommand::NoteStall { incident_id, reason, arrives_at, eta_source }) => {
+            let stalls = unit.mission().filter(|(mission, leg)| {
+                mission.incident_id == *incident_id && matches!(leg, Leg::Enroute) && !mission.stalled
+            });
+            let told = stalls.map(|(mission, _)| {
+                let leg = EtaLeg::Scene;
+                eta_changed(unit, mission, leg, *arrives_at, (eta_source, Some(reason.clone())))
+            });
+            Ok(told.into_iter().collect())
+        }
+        (
+            Unit::Retired(_),
+            UnitCommand::Retire { .. }
+            | UnitCommand::NoteEta { .. }
+            | UnitCommand::TurnoutPassed { .. }
+            | UnitCommand::NoteStall { .. },
+        ) => Ok(Vec::new()),
         (
             Unit::Retired(_),
             UnitCommand::Register { .. }
@@ -273,6 +292,28 @@ fn assign(unit: &Serving, order: &Assigned, now: Timestamp) -> Decision {
     ])
 }
 
+/// A crew that does not answer can't be reached, so it is out of service until it reports; its incident
+/// needs the next unit.
+fn turnout_passed(unit: &Serving, incident_id: &IncidentId, now: Timestamp) -> Decision {
+    let Some((mission, Leg::Reserved | Leg::Assigned)) = unit.mission() else { return Ok(Vec::new()) };
+    let by = mission.order.as_ref().and_then(|order| order.answer_by);
+    if mission.incident_id != *incident_id || by.is_none_or(|by| now < by) {
+        return Ok(Vec::new());
+    }
+    let report = Report {
+        status: UnitStatus::OutOfService,
+        at: now,
+        location: None,
+        incident_id: None,
+        hospital: None,
+        crew_chose: false,
+        loaded_distance_m: None,
+        reason: Some(format!("{} did not set out within the turnout limit", unit.profile.unit_id)),
+        by: "dispatch".to_owned(),
+    };
+    report_status(unit, &report)
+}
+
 fn release(unit: &Serving, incident_id: &IncidentId, reason: &str, by: &str, reopen: bool, now: Timestamp) -> Decision {
     let status = unit.status().unwrap_or(UnitStatus::OutOfService);
     if unit.incident() != Some(incident_id) {
@@ -311,12 +352,13 @@ fn worth_saying(
     })
 }
 
-fn eta_changed(unit: &Serving, mission: &Mission, leg: EtaLeg, arrives_at: Timestamp, eta_source: &str) -> FleetEvent {
+fn eta_changed(unit: &Serving, mission: &Mission, leg: EtaLeg, arrives_at: Timestamp, (eta_source, reason): (&str, Option<String>)) -> FleetEvent {
     FleetEvent::Dispatch(DispatchEvent::EtaChanged(EtaChanged {
         incident_id: mission.incident_id.clone(),
         unit_id: unit.profile.unit_id.clone(),
         leg: leg.as_str().to_owned(),
         arrives_at,
         eta_source: eta_source.to_owned(),
+        reason,
     }))
 }

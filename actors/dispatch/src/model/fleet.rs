@@ -1,7 +1,7 @@
 //! What the desk sees of the fleet, and which units may be sent to an incident.
 
 use super::transition::carries_patient;
-use super::unit::{Duty, FreeSpot, Serving, Unit};
+use super::unit::{Duty, FreeSpot, Leg, Serving, Unit};
 use shers_contract::{
     IncidentId, LatLon, StationId, Timestamp, UnitId,
     dispatch::{Excluded, UnitProfile},
@@ -24,7 +24,27 @@ pub struct Seen {
     pub unit: Serving,
     /// Its last fix.
     pub fix: Option<Position>,
+    /// Where and since when it stands, as far as its fixes tell.
+    pub still: Option<Position>,
 }
+
+/// A unit on its way that does not move.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Stalled {
+    /// Which.
+    pub unit_id: UnitId,
+    /// For which incident.
+    pub incident_id: IncidentId,
+    /// Where it stands.
+    pub at: LatLon,
+    /// Where it should go.
+    pub to: LatLon,
+    /// What is seen, in a sentence.
+    pub reason: String,
+}
+
+/// A unit that stays within this many metres stands.
+const STILL_M: f64 = 50.0;
 
 /// The fleet.
 #[derive(Clone, Debug, Default)]
@@ -122,8 +142,8 @@ impl Fleet {
             self.at_work.entry(incident.clone()).or_default().insert(id.clone());
         }
         let free = matches!(serving.duty, Duty::Free { .. });
-        let fix = self.units.get(id).and_then(|seen| seen.fix);
-        self.units.insert(id.clone(), Seen { unit: serving.clone(), fix });
+        let (fix, still) = self.units.get(id).map_or((None, None), |seen| (seen.fix, seen.still));
+        self.units.insert(id.clone(), Seen { unit: serving.clone(), fix, still });
         free
     }
 
@@ -142,12 +162,37 @@ impl Fleet {
             && seen.fix.is_none_or(|fix| fix.at < position.at)
         {
             seen.fix = Some(position);
+            if seen.still.is_none_or(|still| still.location.distance_m(&position.location) > STILL_M) {
+                seen.still = Some(position);
+            }
         }
     }
 
     /// Takes over where a station is.
     pub fn place_station(&mut self, id: StationId, location: LatLon) {
         self.stations.insert(id, location);
+    }
+
+    /// Units on their way that have not moved for `limit_ms`, or were not heard of, and are not flagged yet.
+    /// A unit that never sent a fix says nothing either way.
+    #[must_use]
+    pub fn stalled(&self, now: Timestamp, limit_ms: i64) -> Vec<Stalled> {
+        let stalled = |(id, seen): (&UnitId, &Seen)| {
+            let (mission, leg) = seen.unit.mission()?;
+            let to = mission.order.as_ref()?.to;
+            let (fix, still) = (seen.fix?, seen.still?);
+            let since = still.at.max(seen.unit.since);
+            if !matches!(leg, Leg::Enroute) || mission.stalled || now.ms_since(since) < limit_ms {
+                return None;
+            }
+            let minutes = now.ms_since(since) / 60_000;
+            let silent = now.ms_since(fix.at) >= limit_ms;
+            let what = if silent { "has sent no position" } else { "has not moved" };
+            let reason = format!("{id} {what} for {minutes} min on its way; ask the crew, or send another unit.");
+            let (unit_id, incident_id) = (id.clone(), mission.incident_id.clone());
+            Some(Stalled { unit_id, incident_id, at: fix.location, to, reason })
+        };
+        self.units.iter().filter_map(stalled).collect()
     }
 
     /// One unit.

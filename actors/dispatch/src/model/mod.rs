@@ -6,8 +6,10 @@
 //! - [`fleet`]: what the desk sees of all units, and which of them may be sent.
 //! - [`desk`]: the recommendation with its sentence, and the order of the waiting.
 //! - [`case`]: what the log says about an incident.
+//! - [`breaker`]: whether a provider of drive times that failed is asked again.
 //! - [`positions`]: which fixes are believed.
 
+pub mod breaker;
 pub mod case;
 pub mod decision;
 pub mod desk;

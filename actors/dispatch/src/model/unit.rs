@@ -90,6 +90,8 @@ pub struct Mission {
     pub assigned_at: Timestamp,
     /// The expected arrival that was last announced.
     pub expected: Option<Expected>,
+    /// It was told that the unit does not move.
+    pub stalled: bool,
 }
 
 /// An expected arrival as announced.
@@ -276,6 +278,22 @@ pub enum UnitCommand {
         /// Shortest time between two announcements, in milliseconds.
         interval_ms: i64,
     },
+    /// The time to set out has passed; given by the unit's own deadline.
+    TurnoutPassed {
+        /// For which incident.
+        incident_id: IncidentId,
+    },
+    /// A unit on its way does not move; said once per mission.
+    NoteStall {
+        /// For which incident.
+        incident_id: IncidentId,
+        /// What is seen, in a sentence.
+        reason: String,
+        /// Expected arrival, if it set out again now.
+        arrives_at: Timestamp,
+        /// Who computed it.
+        eta_source: String,
+    },
 }
 
 /// A status from a crew, with what the outside knows about it.
@@ -342,6 +360,13 @@ impl Aggregate for Unit {
                 own.or_else(|| event.as_status().and_then(|_| self.turnaround()))
             }
         }
+    }
+
+    fn deadline(&self) -> Option<(Timestamp, UnitCommand)> {
+        let (mission, leg) = self.serving()?.mission()?;
+        let waits = matches!(leg, Leg::Reserved | Leg::Assigned);
+        let by = mission.order.as_ref().filter(|_| waits)?.answer_by?;
+        Some((by, UnitCommand::TurnoutPassed { incident_id: mission.incident_id.clone() }))
     }
 
     fn is_closed(&self) -> bool {
@@ -434,7 +459,7 @@ fn next_duty(status: UnitStatus, change: &StatusChanged, before: Option<(Mission
     };
     let mission = before.map(|(mission, _)| mission).or_else(|| {
         let incident_id = change.incident_id.clone()?;
-        Some(Mission { incident_id, order: None, assigned_at: at, expected: None })
+        Some(Mission { incident_id, order: None, assigned_at: at, expected: None, stalled: false })
     });
     match mission {
         Some(mission) => Duty::Busy { mission: expecting(mission, &leg, change.at), leg },
@@ -468,7 +493,8 @@ fn after_decision(unit: Serving, event: &DispatchEvent, at: Timestamp) -> Servin
             Duty::Busy { mission: Mission { order: Some(order.clone()), expected, ..mission }, leg }
         }
         DispatchEvent::EtaChanged(change) => {
-            Duty::Busy { mission: Mission { expected: said(&mission, change, at), ..mission }, leg }
+            let stalled = mission.stalled || change.reason.is_some();
+            Duty::Busy { mission: Mission { expected: said(&mission, change, at), stalled, ..mission }, leg }
         }
         DispatchEvent::Unassigned(_) | DispatchEvent::Diverted(_) | DispatchEvent::Waiting(_) => {
             Duty::Busy { mission, leg }

@@ -134,6 +134,7 @@ pub(crate) fn assigned(id: &str, to: &str) -> DispatchEvent {
         by: "dispatch".into(),
         from: None,
         to: place(),
+        answer_by: None,
     })
 }
 
