@@ -64,8 +64,7 @@ fn pace(plan: &Plan, lanes: &[mpsc::UnboundedSender<()>], emergencies: &mpsc::Un
     let mut done = 0;
     let tick = Duration::from_millis(1);
     let mut now = started;
-    let last = started + BETWEEN * u32::try_from(plan.emergencies + 2).unwrap_or(u32::MAX);
-    while now < last {
+    loop {
         if next_emergency < now + tick && done < plan.emergencies {
             wait_until(next_emergency);
             let _ = emergencies.send((plan.first + done, next_emergency));
@@ -83,11 +82,10 @@ fn pace(plan: &Plan, lanes: &[mpsc::UnboundedSender<()>], emergencies: &mpsc::Un
             }
         }
         now += tick;
-        if done == plan.emergencies && !plan.background {
-            break;
+        if done == plan.emergencies && now > next_emergency {
+            return sent;
         }
     }
-    sent
 }
 
 /// Sends what the pacer says; returns how many readings were accepted.

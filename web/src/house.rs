@@ -29,6 +29,10 @@ pub(crate) async fn ready(site: &Site) -> Result<HttpResponse, Refused> {
     if site.deps.endpoints.is_empty() {
         return Err(unready("no service runs in this process".into()));
     }
+    let failing = site.deps.keeper.health().failing;
+    if !failing.is_empty() {
+        return Err(unready(format!("actors keep dying: {}", failing.join(", "))));
+    }
     let head = *site.deps.feed.head().borrow();
     match tokio::time::timeout(PROBE, site.deps.feed.read_after(head.saturating_sub(1), 1)).await {
         Ok(Ok(_)) => {}

@@ -246,6 +246,8 @@ pub enum ActorAction {
     Release,
     /// Panic in the actor (exercise mode only).
     Crash,
+    /// Give up what is parked for a quarantined one: to the dead letters.
+    Discard,
 }
 
 /// The services of the house.

@@ -32,9 +32,10 @@ impl Problem {
         }
         Self { kind: format!("/problems/{word}"), title, status, detail: detail.into(), more: Map::new() }
     }
-    /// Adds a member.
+    /// Adds a member, which must not be one of those every problem has.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        debug_assert!(!matches!(name, "type" | "title" | "status" | "detail"), "{name} is a member of every problem");
         self.more.insert(name.to_owned(), value.into());
         self
     }

@@ -12,6 +12,7 @@ use crate::book::{Bell, Book};
 use crate::gateway::{Driving, EtaError, EtaSource};
 use crate::model::case::Case;
 use crate::model::desk::{Known, Recommendation, Times, nowhere, recommend};
+use crate::model::diversion::Diversion;
 use crate::model::fleet::{Demand, Unfit, excluded};
 use crate::model::unit::{Unit, UnitCommand};
 use crate::model::wait::{Wait, WaitCommand};
@@ -108,7 +109,17 @@ impl Desk {
             // Whoever waited longer comes first to a unit that became free just now.
             self.serve_all(Some(incident)).await;
         }
-        let recommendation = self.recommendation(&known.request).await;
+        let mut recommendation = self.recommendation(&known.request).await;
+        match (self.diversion(known, &recommendation).await, self.settings.diversion) {
+            (Some(found), Diversion::Automatic) => {
+                if let Some(unit) = self.divert(known, &recommendation, found, &cause).await? {
+                    let reason = format!("{unit} was moved here.");
+                    return self.end_wait(incident, Some(unit), &reason, self.inner_cause(&cause)).await;
+                }
+            }
+            (Some(found), Diversion::Advised | Diversion::Off) => advise(&mut recommendation, &found.reason),
+            (None, _) => {}
+        }
         match self.try_assign(known, &recommendation, &cause).await? {
             Tried::Goes(unit) => {
                 let reason = format!("{unit} goes.");
@@ -142,14 +153,16 @@ impl Desk {
     /// Serves the waiting in order, save `except`. The caller has the turn. What fails stays waiting.
     pub(crate) async fn serve_all(&self, except: Option<&IncidentId>) {
         let order = self.book.borrow().queue.in_order();
-        for incident in order.iter().filter(|incident| Some(*incident) != except) {
-            if let Err(failure) = self.serve(incident).await {
+        let order: Vec<IncidentId> = order.into_iter().filter(|incident| Some(incident) != except).collect();
+        let mut plans = self.plan_jointly(&order).await;
+        for incident in &order {
+            if let Err(failure) = self.serve(incident, plans.remove(incident)).await {
                 tracing::warn!(incident.id = %incident, ?failure, "serving a waiting incident failed; it goes on waiting");
             }
         }
     }
 
-    async fn serve(&self, incident: &IncidentId) -> Result<(), Failure> {
+    async fn serve(&self, incident: &IncidentId, plan: Option<Recommendation>) -> Result<(), Failure> {
         let (known, version, at_work) = {
             let book = self.book.borrow();
             let Some(known) = book.queue.known(incident).filter(|_| book.queue.waits(incident)).cloned() else {
@@ -170,7 +183,10 @@ impl Desk {
             let reason = format!("{unit} goes already.");
             return self.end_wait(incident, Some(unit), &reason, self.inner_cause(&cause)).await;
         }
-        let recommendation = self.recommendation(&known.request).await;
+        let recommendation = match plan {
+            Some(plan) => plan,
+            None => self.recommendation(&known.request).await,
+        };
         match self.try_assign(&known, &recommendation, &cause).await? {
             Tried::Nobody => Ok(()),
             Tried::Goes(unit) => {
@@ -223,6 +239,11 @@ impl Desk {
 
     /// Who should go, and why.
     pub(crate) async fn recommendation(&self, request: &RequestDispatch) -> Recommendation {
+        self.recommendation_among(request, self.settings.max_candidates.max(2)).await
+    }
+
+    /// The same with the `keep` best candidates.
+    pub(crate) async fn recommendation_among(&self, request: &RequestDispatch, keep: usize) -> Recommendation {
         let started = tokio::time::Instant::now();
         let now = self.deps.clock.now();
         let incident = request.incident_id.clone();
@@ -234,7 +255,7 @@ impl Desk {
             stale_ms: self.settings.stale_ms(),
         });
         let places: Vec<LatLon> = screened.fit.iter().map(|(_, place)| *place).collect();
-        let ranked = self.eta.rank_from(&places, to, Driving::LightsAndSirens, self.settings.max_candidates.max(2));
+        let ranked = self.eta.rank_from(&places, to, Driving::LightsAndSirens, keep);
         let ranking = match ranked.await {
             Ok(ranking) => ranking,
             Err(EtaError::NoRoad(why)) => {
@@ -342,6 +363,11 @@ impl Desk {
             ..cause.clone()
         }
     }
+}
+
+/// Adds what a person could do better.
+pub(crate) fn advise(recommendation: &mut Recommendation, gain: &str) {
+    recommendation.reason = format!("{} A diversion is advised: {gain}", recommendation.reason);
 }
 
 /// The assignment of a candidate.

@@ -1,6 +1,6 @@
 //! What a dispatcher orders by hand: see the recommendation, send a unit, take one off.
 
-use crate::desk::{Desk, order};
+use crate::desk::{Desk, advise, order};
 use crate::gateway::Driving;
 use crate::model::desk::{Known, Recommendation};
 use crate::model::unit::{Unit, UnitCommand};
@@ -32,7 +32,12 @@ impl Desk {
     /// `GET /incidents/{id}/recommendations`.
     pub(crate) async fn show_recommendation(&self, incident: &IncidentId) -> Reply {
         let (known, _) = self.known_case(incident).await?;
-        let recommendation = self.recommendation(&known.request).await;
+        let mut recommendation = self.recommendation(&known.request).await;
+        if self.book.borrow().fleet.at_work_for(incident).is_empty()
+            && let Some(found) = self.diversion(&known, &recommendation).await
+        {
+            advise(&mut recommendation, &found.reason);
+        }
         Ok(Answer::ok(serde_json::to_value(recommendation).unwrap_or_default()))
     }
 

@@ -1,6 +1,7 @@
 //! Limits of dispatch, each with its unit.
 
 use crate::eta::EtaSettings;
+use crate::model::diversion::Diversion;
 use crate::model::positions::FixLimits;
 use serde::Deserialize;
 use std::time::Duration;
@@ -40,6 +41,15 @@ pub struct Settings {
     pub turnout_limit_s: u32,
     /// A unit on its way that does not move for this time, in seconds, is flagged once.
     pub not_moving_s: u32,
+    /// Waiting incidents that are served together, from the head of the queue; those behind are served one by
+    /// one.
+    pub max_joint: usize,
+    /// Whether a unit on its way is moved to a sicker patient: `off`, `advised` or `automatic`.
+    pub diversion: Diversion,
+    /// Nearer to its arrival than this, in seconds, a unit is never moved.
+    pub diversion_min_remaining_s: u32,
+    /// Least gain for the sicker patient that is worth a move, in seconds.
+    pub diversion_min_gain_s: u32,
     /// Positions are kept this long, in seconds.
     pub position_retention_s: u32,
     /// Old positions are dropped this often, in seconds.
@@ -71,6 +81,10 @@ impl Default for Settings {
             sweep_s: 15,
             turnout_limit_s: 180,
             not_moving_s: 180,
+            max_joint: 40,
+            diversion: Diversion::Off,
+            diversion_min_remaining_s: 120,
+            diversion_min_gain_s: 120,
             position_retention_s: 3_600,
             prune_interval_s: 300,
             max_fixes_per_event: 500,

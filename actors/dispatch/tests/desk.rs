@@ -52,6 +52,32 @@ fn the_waiting_are_served_by_priority_then_age() {
 }
 
 #[test]
+fn several_that_come_free_are_shared_out_together_and_the_sentence_says_so() {
+    on_arbiter(async {
+        let world = World::new().await;
+        // Both units are off shift until the fleet is looked at as a whole.
+        for (id, km) in [("a", 0.0), ("b", 2.0)] {
+            world.unit(id, km).await;
+            world.status(id, "out-of-service").await.expect("off");
+        }
+        // One by one, i-1 (at 0.9 km) would take a, and i-2 (at -8 km) would get b from 10 km away.
+        world.request(request("i-1", 2, Some(0.9), 100)).await;
+        world.request(request("i-2", 2, Some(-8.0), 50)).await;
+        world.until("dispatch.waiting", 2).await;
+        // Both reports are taken before the desk has its turn.
+        let (one, two) = futures::join!(world.status("a", "available"), world.status("b", "available"));
+        assert!(one.is_ok() && two.is_ok());
+        let assigned = world.until("dispatch.assigned", 2).await;
+        if world.assignments() == [pair("i-1", "b"), pair("i-2", "a")] {
+            let reason = assigned[0]["reason"].as_str().expect("text");
+            assert!(reason.contains("though a is closer"), "{reason}");
+        } else {
+            assert_eq!(world.assignments(), [pair("i-1", "a"), pair("i-2", "b")], "a was served when it came alone");
+        }
+    });
+}
+
+#[test]
 fn a_request_without_a_place_waits_and_is_served_when_a_call_brings_one() {
     on_arbiter(async {
         let world = World::new().await;
@@ -169,7 +195,7 @@ fn a_person_needs_a_reason_to_override_and_can_not_take_a_busy_unit() {
         world.until("dispatch.waiting", 2).await;
         let busy = world.ask(Request::Assign(incident_id("i-2"), unit_id("a"), Some("now".into()))).await;
         let busy = busy.expect_err("busy");
-        assert_eq!((busy.status, &busy.more["status"]), (409, &json!("assigned")));
+        assert_eq!((busy.status, &busy.more["current_status"]), (409, &json!("assigned")));
         let unknown = world.ask(Request::Assign(incident_id("nobody"), unit_id("a"), None)).await;
         assert_eq!(unknown.expect_err("unknown").status, 404);
     });
@@ -189,7 +215,7 @@ fn after_a_restart_assignments_and_the_waiting_list_are_back() {
     on_arbiter(async {
         let second = World::over(Arc::clone(&store), 60).await;
         let illegal = second.status("a", "arrived").await.expect_err("not before onboard");
-        assert_eq!((illegal.status, &illegal.more["status"]), (409, &json!("assigned")));
+        assert_eq!((illegal.status, &illegal.more["current_status"]), (409, &json!("assigned")));
         second.finish("a").await;
         second.until("dispatch.assigned", 2).await;
         assert_eq!(second.assignments(), [pair("i-1", "a"), pair("i-2", "a")]);

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::json;
 use shers_contract::dispatch::{Assigned, DispatchEvent, UnitEvent, UnitProfile, UnitStatus};
-use shers_contract::{IncidentId, LatLon, Problem, Timestamp, UnitId};
+use shers_contract::{DomainEvent, IncidentId, LatLon, Problem, Timestamp, UnitId};
 use shers_dispatch::model::event::FleetEvent;
 use shers_dispatch::model::transition::{allowed_after, from_fms};
 use shers_dispatch::model::unit::{Report, Unit, UnitCommand};
@@ -47,6 +47,11 @@ fn assign(n: u8) -> UnitCommand {
         to: LatLon::new(47.0, 9.5).expect("valid"),
         answer_by: Some(START.plus_ms(120_000)),
     }))
+}
+
+fn divert(from: u8, to: u8) -> UnitCommand {
+    let UnitCommand::Assign(order) = assign(to) else { panic!("an assignment") };
+    UnitCommand::Divert { order, from_incident: incident(from), min_remaining_ms: 30_000 }
 }
 
 fn release(n: u8) -> UnitCommand {
@@ -111,7 +116,7 @@ fn every_status_takes_exactly_the_reports_of_the_table() {
                 Err(refusal) => {
                     assert!(!allowed_after(current).contains(&next), "{current} → {next} was refused");
                     let problem = Problem::from(refusal);
-                    assert_eq!((problem.status, &problem.more["status"]), (409, &json!(current.as_str())));
+                    assert_eq!((problem.status, &problem.more["current_status"]), (409, &json!(current.as_str())));
                     assert_eq!(problem.more["allowed"].as_array().map(Vec::len), Some(allowed_after(current).len()));
                 }
             }
@@ -191,6 +196,56 @@ fn after_patch(unit: &Unit, patch: serde_json::Value) -> Result<Unit, Problem> {
 }
 
 #[test]
+fn a_crew_that_does_not_set_out_in_time_is_replaced_and_a_late_timer_changes_nothing() {
+    let (late, early) = (START.plus_ms(120_000), START.plus_ms(119_999));
+    let mut deadlines = 0;
+    for (current, unit) in in_every_status() {
+        let deadline = unit.deadline();
+        assert_eq!(deadline.is_some(), current == UnitStatus::Assigned, "a deadline when {current}");
+        let passed = UnitCommand::TurnoutPassed { incident_id: incident(1) };
+        assert_eq!(unit.decide(&passed, early).expect("never refused"), [], "too early when {current}");
+        let events = unit.decide(&passed, late).expect("never refused");
+        assert_eq!(events.is_empty(), current != UnitStatus::Assigned, "{current}");
+        let other = UnitCommand::TurnoutPassed { incident_id: incident(2) };
+        assert_eq!(unit.decide(&other, late).expect("never refused"), []);
+        if let Some((at, command)) = deadline {
+            deadlines += 1;
+            assert_eq!((at, &command), (late, &passed));
+            let [FleetEvent::Unit(UnitEvent::OutOfService(_)), FleetEvent::Dispatch(DispatchEvent::Unassigned(end))] =
+                events.as_slice()
+            else {
+                panic!("{events:?}")
+            };
+            assert!(end.reopen && end.reason.contains("turnout"));
+            assert!(fold(unit, &events).deadline().is_none());
+        }
+    }
+    assert_eq!(deadlines, 1);
+}
+
+#[test]
+fn a_unit_is_moved_to_a_sicker_patient_at_most_once_and_never_just_before_it_arrives() {
+    for (current, unit) in in_every_status() {
+        let moved = unit.decide(&divert(1, 2), START);
+        let on_its_way = matches!(current, UnitStatus::Assigned | UnitStatus::Enroute);
+        assert_eq!(moved.is_ok(), on_its_way, "moved when {current}");
+        assert!(unit.decide(&divert(0, 2), START).is_err(), "from an incident it does not work for");
+        assert!(unit.decide(&divert(1, 2), START.plus_ms(30_001)).is_err(), "29 s before it arrives");
+        let Ok(events) = moved else { continue };
+        let kinds: Vec<_> = events.iter().map(|event| event.kind().as_str()).collect();
+        let wanted = [
+            "dispatch.diverted", "dispatch.unassigned", "unit.status.reserved", "unit.status.assigned", "dispatch.assigned",
+        ];
+        assert_eq!(kinds, wanted);
+        let unit = fold(unit, &events);
+        let serving = unit.serving().expect("serving");
+        assert_eq!((serving.incident(), status(&unit)), (Some(&incident(2)), Some(UnitStatus::Assigned)));
+        assert_eq!(unit.decide(&divert(1, 2), START).expect("a repeat"), []);
+        assert!(unit.decide(&divert(2, 0), START).is_err(), "not again");
+    }
+}
+
+#[test]
 fn fms_digits_mean_their_statuses() {
     for status in UnitStatus::ALL {
         if let Some(digit) = status.fms() {
@@ -205,6 +260,7 @@ fn any_command() -> impl Strategy<Value = UnitCommand> {
         4 => proptest::sample::select(UnitStatus::ALL.to_vec()).prop_map(report),
         3 => (0_u8..3).prop_map(assign),
         1 => (0_u8..3).prop_map(release),
+        2 => (0_u8..3, 0_u8..3).prop_map(|(from, to)| divert(from, to)),
         1 => Just(UnitCommand::Register { profile: Box::new(profile()), by: "anna".into() }),
         1 => Just(UnitCommand::Retire { by: "anna".into() }),
         1 => Just(UnitCommand::Patch(json!({"contact": "7"}))),
@@ -251,7 +307,7 @@ proptest! {
             }
             let incident = unit.serving().and_then(|unit| unit.incident().cloned());
             prop_assert_eq!(&incident, &told(&log));
-            prop_assert!(own.is_none() || incident.is_none() || own == incident, "never from one incident to another");
+            prop_assert!(own.is_none() || incident.is_none() || own == incident || matches!(command, UnitCommand::Divert { .. }), "never from one incident to another");
         }
         prop_assert_eq!(unit, fold(Unit::default(), &log), "folding the events gives the state");
     }

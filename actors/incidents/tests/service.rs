@@ -277,7 +277,7 @@ fn a_persons_call_opens_joins_and_is_found_again_by_its_key() {
         assert_eq!(problem.status, 404);
         let problem = ask(&door, "9", None, Request::ActOnIncident(incident(1), IncidentAction::Close)).await;
         let problem = problem.expect_err("open");
-        assert_eq!((problem.status, problem.more["status"].as_str()), (409, Some("opened")));
+        assert_eq!((problem.status, problem.more["current_status"].as_str()), (409, Some("opened")));
     });
     assert_eq!(count(&store, "incident.opened"), 3);
 }

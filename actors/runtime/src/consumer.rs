@@ -1,12 +1,18 @@
 //! Consumers: queue → inbox → decision. A consumer's handler commits the mark of the message together
 //! with what it decided; this loop settles the delivery after that.
+//!
+//! A message that a quarantined actor did not take is parked durably and settled: nothing behind it waits.
+//! When a person releases the actor it comes back here, before anything that came later for that actor.
 
 use crate::Deps;
 use crate::exchange::{Delivery, Settlement, Subscription};
+use crate::parked::{Parking, Ticket};
 use crate::store::Recorded;
 use async_trait::async_trait;
 use futures::{FutureExt, StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
-use std::{collections::HashMap, panic::AssertUnwindSafe, rc::Rc, time::Duration};
+use std::{cell::RefCell, collections::HashMap, panic::AssertUnwindSafe, rc::Rc, time::Duration};
+use tokio::sync::mpsc;
+use uuid::Uuid;
 
 /// Why a handler did not deal with a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,8 +53,82 @@ impl Default for ConsumerOptions {
     }
 }
 
+/// The message that a consumer's handler has in hand.
+struct InHand {
+    consumer: &'static str,
+    message_id: Uuid,
+    /// The quarantined actor that did not take it.
+    stopped_by: RefCell<Option<String>>,
+}
+
+tokio::task_local! {
+    static IN_HAND: Rc<InHand>;
+}
+
+/// Says that `actor`, in quarantine, did not take the message in hand, if there is one.
+pub(crate) fn stopped_by(actor: String) {
+    // Outside of a handler there is nothing to park.
+    let _ = IN_HAND.try_with(|in_hand| in_hand.stopped_by.replace(Some(actor)));
+}
+
+/// Whether the message in hand must wait behind others that are parked for the actor.
+pub(crate) fn must_wait(parking: &Parking, category: &str, id: &str) -> bool {
+    let waits = |in_hand: &Rc<InHand>| parking.must_wait(category, id, in_hand.consumer, in_hand.message_id);
+    IN_HAND.try_with(waits).unwrap_or(false)
+}
+
+/// How the handling of a message ended.
+enum Handled {
+    Done,
+    Dead(String),
+    /// To be kept until this actor is released.
+    Parked(String),
+}
+
 /// Runs a consumer for ever on the current arbiter. Subscribes again when the exchange fails.
 pub async fn run_consumer(deps: Deps, consumer: Rc<dyn Consumer>, options: ConsumerOptions) {
+    let name = consumer.subscription().name;
+    let mut wait = options.backoff;
+    while let Err(error) = deps.keeper.parking().recover().await {
+        tracing::warn!(consumer = name, %error, "reading parked messages");
+        deps.clock.sleep(wait).await;
+        wait = (wait * 2).min(options.max_backoff);
+    }
+    let released = take_released(&deps, &consumer, &options, deps.keeper.parking().register(name));
+    let delivered = take_delivered(&deps, &consumer, &options);
+    futures::future::join(delivered, released).await;
+}
+
+/// Deals with parked messages whose actors were released, one after the other.
+async fn take_released(
+    deps: &Deps,
+    consumer: &Rc<dyn Consumer>,
+    options: &ConsumerOptions,
+    mut released: mpsc::UnboundedReceiver<Ticket>,
+) {
+    let name = consumer.subscription().name;
+    let parking = deps.keeper.parking();
+    while let Some(ticket) = released.recv().await {
+        let message = loop {
+            match parking.message(&ticket).await {
+                Ok(message) => break message,
+                Err(error) => tracing::warn!(consumer = name, %error, "reading a parked message"),
+            }
+            deps.clock.sleep(options.max_backoff).await;
+        };
+        let Some(message) = message else {
+            parking.forget(&ticket);
+            continue;
+        };
+        match handle_one(deps, consumer, options, &message, 1).await {
+            Handled::Done => parking.done(&ticket, &message, None).await,
+            Handled::Dead(why) => parking.done(&ticket, &message, Some(&why)).await,
+            Handled::Parked(actor) => parking.park(actor, name, &message, Some(&ticket)).await,
+        }
+    }
+}
+
+async fn take_delivered(deps: &Deps, consumer: &Rc<dyn Consumer>, options: &ConsumerOptions) {
     let name = consumer.subscription().name;
     let mut wait = options.backoff;
     loop {
@@ -57,7 +137,7 @@ pub async fn run_consumer(deps: Deps, consumer: Rc<dyn Consumer>, options: Consu
                 wait = options.backoff;
                 loop {
                     match deliveries.next(options.batch).await {
-                        Ok(batch) => handle_batch(&deps, &consumer, &options, batch).await,
+                        Ok(batch) => handle_batch(deps, consumer, options, batch).await,
                         Err(error) => {
                             tracing::warn!(consumer = name, %error, "subscription lost");
                             break;
@@ -91,7 +171,16 @@ async fn handle_batch(deps: &Deps, consumer: &Rc<dyn Consumer>, options: &Consum
         .map(|queue| {
             async move {
                 for delivery in queue {
-                    let settlement = handle_one(deps, consumer, options, &delivery).await;
+                    let settlement =
+                        match handle_one(deps, consumer, options, &delivery.message, delivery.attempt).await {
+                            Handled::Done => Settlement::Done,
+                            Handled::Dead(why) => Settlement::Dead(why),
+                            Handled::Parked(actor) => {
+                                let name = consumer.subscription().name;
+                                deps.keeper.parking().park(actor, name, &delivery.message, None).await;
+                                Settlement::Done
+                            }
+                        };
                     delivery.settle(settlement);
                 }
             }
@@ -101,36 +190,41 @@ async fn handle_batch(deps: &Deps, consumer: &Rc<dyn Consumer>, options: &Consum
     while running.next().await.is_some() {}
 }
 
-/// Tries one message until it is done or dead. Retries stay here, in place, so that order within the
-/// key holds.
+/// Tries one message until it is done, dead, or stopped by a quarantine. Retries stay here, in place, so
+/// that order within the key holds.
 async fn handle_one(
     deps: &Deps,
     consumer: &Rc<dyn Consumer>,
     options: &ConsumerOptions,
-    delivery: &Delivery,
-) -> Settlement {
+    message: &Recorded,
+    mut attempt: u32,
+) -> Handled {
     let name = consumer.subscription().name;
-    let envelope = &delivery.message.envelope;
+    let envelope = &message.envelope;
     let mut wait = options.backoff;
-    let mut attempt = delivery.attempt;
     loop {
-        let outcome = AssertUnwindSafe(consumer.handle(&delivery.message)).catch_unwind().await;
-        let why = match outcome {
+        let in_hand = Rc::new(InHand { consumer: name, message_id: envelope.id, stopped_by: RefCell::default() });
+        let handling = AssertUnwindSafe(consumer.handle(message)).catch_unwind();
+        let why = match IN_HAND.scope(Rc::clone(&in_hand), handling).await {
             Ok(Ok(())) => {
                 metrics::counter!("shers_messages_handled_total", "consumer" => name).increment(1);
-                return Settlement::Done;
+                return Handled::Done;
             }
             Ok(Err(Failure::Dead(why))) => {
                 tracing::error!(consumer = name, message.id = %envelope.id, kind = %envelope.kind, why, "message is dead");
-                return Settlement::Dead(why);
+                return Handled::Dead(why);
             }
             Ok(Err(Failure::Retry(why))) => why,
             Err(panic) => format!("panicked: {}", crate::keeper::panic_text(&*panic)),
         };
+        if let Some(actor) = in_hand.stopped_by.take() {
+            tracing::warn!(consumer = name, message.id = %envelope.id, kind = %envelope.kind, actor, "a message is parked");
+            return Handled::Parked(actor);
+        }
         metrics::counter!("shers_messages_retried_total", "consumer" => name).increment(1);
         tracing::warn!(consumer = name, message.id = %envelope.id, kind = %envelope.kind, attempt, why, "handling failed");
         if attempt >= options.max_attempts {
-            return Settlement::Dead(why);
+            return Handled::Dead(why);
         }
         attempt += 1;
         deps.clock.sleep(wait).await;

@@ -3,147 +3,56 @@
 //! [`Directory::execute`] finds or starts the actor of an id and sends it a command. The command sits, with
 //! its reply channel, in a slot beside the actor while it is in hand: if the actor dies, the next
 //! incarnation runs it first. The events carry the cause, so it cannot take effect twice.
+//!
+//! A message for an actor in quarantine is not taken; a consumer that brought it parks it.
 
+use crate::actor::{AggregateActor, Beside, Crash, Execute, LoadError, Loaded, Outcome, load};
 use crate::aggregate::{Aggregate, Cause, DirectoryOptions, Executed, Observer, Performer, Rejected};
-use crate::keeper::{ActorInfo, ActorState, Control, KeeperOptions, Kept, Watch, panic_text};
-use crate::store::{Append, Commit, CommitError, Expected, InboxMark, NewEvent, Recorded, SavedAnswer, StoreError};
+use crate::consumer;
+use crate::keeper::{ActorState, Control, KeeperOptions, panic_text};
+use crate::kept::{Death, Kept, Watch};
+use crate::store::StoreError;
 use crate::{Deps, Failure};
-use actix::{
-    Actor, ActorFutureExt, AsyncContext, Context, ContextFutureSpawner, Handler, Message, Supervised, WrapFuture,
-};
+use actix::{AsyncContext, Context};
 use futures::FutureExt;
 use shers_contract::{
-    DomainEvent, IncidentId, Problem, Timestamp, Traceparent,
-    api::{ActorAction, Answer, Call, Idempotency, Reply},
-    envelope::StreamName,
+    Problem, Timestamp,
+    api::{ActorAction, Call, Idempotency, Reply},
     supervision::Cause as DeathCause,
 };
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    panic::AssertUnwindSafe,
+    panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     time::Duration,
 };
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 
-/// How often a command is decided again when somebody else wrote to its stream.
-const MAX_CONFLICTS: u32 = 8;
-/// Wait between attempts to load an actor's events.
-const LOAD_RETRY: Duration = Duration::from_millis(100);
+/// Wait before the first repeat of an effect that panicked or whose end was not taken.
+const EFFECT_RETRY: Duration = Duration::from_millis(100);
 /// Longest wait between attempts to hand in the end of an effect.
 const EFFECT_RETRY_MAX: Duration = Duration::from_secs(10);
 
 /// An effect and whether it is for exercise.
 type Wanted<A> = (<A as Aggregate>::Effect, bool);
-type Outcome<A> = Result<Executed<A>, Rejected<<A as Aggregate>::Refusal>>;
 
-/// A command on its way to an actor.
-struct Execute<A: Aggregate> {
-    command: A::Command,
-    cause: Cause,
-    reply: Option<oneshot::Sender<Outcome<A>>>,
-    attempts: u32,
-    conflicts: u32,
-}
-
-impl<A: Aggregate> Message for Execute<A> {
-    type Result = ();
-}
-
-/// Ends this life by a panic in a handler, as a defect would.
-struct Crash;
-
-impl Message for Crash {
-    type Result = ();
-}
-
-/// What the stream's own events say of trace and exercise, for events to come.
-#[derive(Clone, Default)]
-struct Inherited {
-    /// There was an event already.
-    known: bool,
-    correlation: Option<IncidentId>,
-    traceparent: Option<Traceparent>,
-    exercise: bool,
-}
-
-impl Inherited {
-    /// Trace and exercise of an event with `correlation` caused by `cause`; remembered for the next one.
-    /// What comes from inside (a deadline, the end of an effect) has no trace and says nothing of exercise.
-    fn of(&mut self, correlation: Option<&IncidentId>, cause: &Cause) -> (Option<Traceparent>, bool) {
-        let from_inside = cause.traceparent.is_none();
-        if !self.known || (self.correlation.as_ref() != correlation && !from_inside) {
-            self.traceparent = cause.traceparent;
-            self.exercise = cause.exercise;
-        }
-        self.known = true;
-        self.correlation = correlation.cloned();
-        self.traceparent = self.traceparent.or(cause.traceparent);
-        self.exercise |= cause.exercise;
-        (self.traceparent, self.exercise)
-    }
-}
-
-/// Folded state of one stream.
-#[derive(Clone)]
-struct Loaded<A> {
-    state: A,
-    version: u64,
-    inherited: Inherited,
-}
-
-impl<A: Aggregate> Default for Loaded<A> {
-    fn default() -> Self {
-        Self { state: A::default(), version: 0, inherited: Inherited::default() }
-    }
-}
-
-impl<A: Aggregate> Loaded<A> {
-    fn apply(&mut self, recorded: &Recorded) -> Result<(), StoreError> {
-        let envelope = &recorded.envelope;
-        if let Some(event) = A::Event::from_envelope(envelope) {
-            let event = event.map_err(|error| StoreError(format!("{error}: {}", error.source)))?;
-            self.state = std::mem::take(&mut self.state).evolve(&event, envelope.at);
-        }
-        self.version = envelope.version;
-        self.inherited = Inherited {
-            known: true,
-            correlation: envelope.correlation_id.clone(),
-            traceparent: envelope.traceparent,
-            exercise: envelope.exercise,
-        };
-        Ok(())
-    }
-}
-
-/// What the actor and its directory share.
-struct Beside<A: Aggregate> {
-    id: Rc<str>,
-    hand: RefCell<Option<Execute<A>>>,
-    /// State handed over at start, so that a bulk load reads the log once.
-    preloaded: RefCell<Option<Loaded<A>>>,
-    pending: Cell<usize>,
-    watch: Rc<RefCell<Watch>>,
-}
-
-struct AggregateActor<A: Aggregate> {
-    directory: Directory<A>,
-    beside: Rc<Beside<A>>,
-    loaded: Loaded<A>,
-}
-
-struct Slot<A: Aggregate> {
+pub(crate) struct Slot<A: Aggregate> {
     addr: actix::Addr<AggregateActor<A>>,
-    beside: Rc<Beside<A>>,
+    pub(crate) beside: Rc<Beside<A>>,
 }
 
-struct Inner<A: Aggregate> {
+pub(crate) struct Inner<A: Aggregate> {
     deps: Deps,
     performer: Rc<dyn Performer<A>>,
     observer: Option<Observer<A>>,
     options: Rc<KeeperOptions>,
-    slots: RefCell<HashMap<Rc<str>, Slot<A>>>,
+    /// By id, so that whatever walks them does so in the same order each time.
+    pub(crate) slots: RefCell<BTreeMap<Rc<str>, Slot<A>>>,
+    /// Turns of those that read their state again.
+    pub(crate) revivals: Semaphore,
+    /// When any actor was last answered by the store.
+    pub(crate) answered_at: Cell<Timestamp>,
     deadlines: RefCell<Deadlines<A::Command>>,
     deadline_changed: Notify,
     /// What each state wants done outside, and whether in exercise.
@@ -187,7 +96,7 @@ impl<C: Clone> Deadlines<C> {
 
 /// The actors of one category. Cheap to clone; lives on one arbiter.
 pub struct Directory<A: Aggregate> {
-    inner: Rc<Inner<A>>,
+    pub(crate) inner: Rc<Inner<A>>,
 }
 
 impl<A: Aggregate> Clone for Directory<A> {
@@ -202,13 +111,16 @@ impl<A: Aggregate> Directory<A> {
     pub fn new(deps: Deps, options: DirectoryOptions<A>) -> Self {
         let (control, questions) = mpsc::unbounded_channel();
         deps.keeper.register(A::CATEGORY, control);
+        let answered_at = Cell::new(deps.clock.now());
         let directory = Self {
             inner: Rc::new(Inner {
                 deps,
                 performer: options.performer,
                 observer: options.observer,
-                options: Rc::new(options.keeper),
                 slots: RefCell::default(),
+                revivals: Semaphore::new(options.keeper.max_revivals),
+                answered_at,
+                options: Rc::new(options.keeper),
                 deadlines: RefCell::new(Deadlines { order: BTreeSet::new(), of: BTreeMap::new() }),
                 deadline_changed: Notify::new(),
                 wanted: RefCell::default(),
@@ -217,71 +129,82 @@ impl<A: Aggregate> Directory<A> {
         };
         actix_rt::spawn(directory.clone().answer_questions(questions));
         actix_rt::spawn(directory.clone().run_deadlines());
+        actix_rt::spawn(directory.clone().watch_for_hangs());
         directory
     }
 
+    pub(crate) fn deps(&self) -> &Deps {
+        &self.inner.deps
+    }
+    pub(crate) fn options(&self) -> &KeeperOptions {
+        &self.inner.options
+    }
+
     /// Starts an actor for every open stream of the category, with its deadline armed and its effect
-    /// under way. Returns how many there are.
+    /// under way. Returns how many there are. A stream that can't be folded is its own actor's trouble.
     ///
     /// # Errors
-    /// The store can't be read, or holds an event that this build does not understand.
+    /// The store can't be read.
     pub async fn load_open(&self) -> Result<usize, StoreError> {
+        self.inner.deps.keeper.parking().recover().await?;
         let events = self.inner.deps.store.read_open(A::CATEGORY).await?;
         let mut count = 0;
-        let mut current: Option<(StreamName, Loaded<A>)> = None;
-        for recorded in &events {
-            let stream = &recorded.envelope.stream;
-            if current.as_ref().is_none_or(|(name, _)| name != stream) {
-                if let Some((name, loaded)) = current.take() {
-                    self.start_loaded(name.id(), loaded);
-                }
-                current = Some((stream.clone(), Loaded::default()));
-                count += 1;
-            }
-            if let Some((_, loaded)) = &mut current {
-                loaded.apply(recorded)?;
-            }
+        for of_stream in events.chunk_by(|a, b| a.envelope.stream == b.envelope.stream) {
+            let Some(first) = of_stream.first() else { continue };
+            let folded = catch_unwind(AssertUnwindSafe(|| {
+                let mut loaded = Loaded::default();
+                of_stream.iter().try_for_each(|recorded| loaded.apply(recorded)).map(|()| loaded)
+            }));
+            // Without a state the actor reads its stream itself, and dies of it under the Keeper's eyes.
+            let loaded = folded.ok().and_then(Result::ok);
+            self.start_loaded(first.envelope.stream.id(), loaded);
+            count += 1;
         }
-        if let Some((name, loaded)) = current {
-            self.start_loaded(name.id(), loaded);
+        for id in self.inner.deps.keeper.parking().quarantined_of(A::CATEGORY) {
+            self.slot(&id);
         }
         Ok(count)
     }
 
-    fn start_loaded(&self, id: &str, loaded: Loaded<A>) {
+    fn start_loaded(&self, id: &str, loaded: Option<Loaded<A>>) {
         if self.inner.slots.borrow().contains_key(id) {
             return;
         }
         let id: Rc<str> = id.into();
-        self.settle(&id, &loaded);
-        self.observe(&id, &loaded, &[]);
-        self.start(&id, Some(loaded));
+        if let Some(loaded) = &loaded {
+            self.observe(&id, loaded, &[]);
+            // One in quarantine does nothing, neither in time nor outside, until it is released.
+            if self.inner.deps.keeper.quarantine_of(&actor_name::<A>(&id)).is_none() {
+                self.settle(&id, loaded);
+            }
+        }
+        self.start(&id, loaded);
     }
 
-    fn observe(&self, id: &str, loaded: &Loaded<A>, events: &[A::Event]) {
+    pub(crate) fn observe(&self, id: &str, loaded: &Loaded<A>, events: &[A::Event]) {
         if let Some(observer) = &self.inner.observer {
             observer(id, &loaded.state, loaded.version, events);
         }
     }
 
     /// Starts the actor of an id under the Keeper.
-    fn start(&self, id: &Rc<str>, preloaded: Option<Loaded<A>>) -> actix::Addr<AggregateActor<A>> {
-        let watch = Watch::new(format!("{}/{id}", A::CATEGORY));
-        let beside = Rc::new(Beside {
-            id: Rc::clone(id),
-            hand: RefCell::new(None),
-            preloaded: RefCell::new(preloaded),
-            pending: Cell::new(0),
-            watch: Rc::clone(&watch),
-        });
-        let actor = AggregateActor { directory: self.clone(), beside: Rc::clone(&beside), loaded: Loaded::default() };
+    fn start(&self, id: &Rc<str>, preloaded: Option<Loaded<A>>) -> (actix::Addr<AggregateActor<A>>, Rc<Beside<A>>) {
+        let name = actor_name::<A>(id);
+        let quarantined = self.inner.deps.keeper.quarantine_of(&name);
+        // What is released later reads what is true then.
+        let preloaded = preloaded.filter(|_| quarantined.is_none());
+        let watch = Watch::new(name, quarantined);
+        let beside = Rc::new(Beside::new(Rc::clone(id), preloaded, Rc::clone(&watch)));
+        let actor = AggregateActor::new(self.clone(), Rc::clone(&beside));
         let mut context = Context::new();
         context.set_mailbox_capacity(self.inner.options.mailbox);
         let addr = context.address();
-        let kept = Kept::new(context, actor, watch, self.inner.deps.keeper.clone(), Rc::clone(&self.inner.options));
+        let keeper = self.inner.deps.keeper.clone();
+        let kept = Kept::new(context, actor, A::CATEGORY, watch, keeper, Rc::clone(&self.inner.options));
         actix_rt::spawn(kept);
-        self.inner.slots.borrow_mut().insert(Rc::clone(id), Slot { addr: addr.clone(), beside });
-        addr
+        let slot = Slot { addr: addr.clone(), beside: Rc::clone(&beside) };
+        self.inner.slots.borrow_mut().insert(Rc::clone(id), slot);
+        (addr, beside)
     }
 
     /// Asks the actor of `id` to execute a command.
@@ -294,19 +217,26 @@ impl<A: Aggregate> Directory<A> {
         {
             return Ok(saved);
         }
-        let (reply, outcome) = oneshot::channel();
-        let message = Execute { command, cause, reply: Some(reply), attempts: 0, conflicts: 0 };
+        let parking = self.inner.deps.keeper.parking();
+        parking.recover().await.map_err(|error| Rejected::Unavailable(error.to_string()))?;
         let (addr, beside) = self.slot(id);
-        if beside.watch.borrow().state == ActorState::Quarantined {
-            return Err(Rejected::Unavailable(format!(
-                "{}/{id} is in quarantine until a person releases it",
-                A::CATEGORY
-            )));
+        let shut = Rc::clone(&beside.watch.borrow().shut);
+        let shut = shut.notified();
+        let quarantine = beside.watch.borrow().state == ActorState::Quarantined;
+        if quarantine || consumer::must_wait(parking, A::CATEGORY, id) {
+            return Err(quarantined::<A>(id));
         }
+        let (reply, outcome) = oneshot::channel();
         beside.pending.set(beside.pending.get() + 1);
-        let sent = addr.try_send(message);
-        let outcome = match sent {
-            Ok(()) => outcome.await.unwrap_or_else(|_| Err(Rejected::Unavailable("the actor went away".to_owned()))),
+        let outcome = match addr.try_send(Execute::new(command, cause, reply)) {
+            Ok(()) => tokio::select! {
+                biased;
+                outcome = outcome => {
+                    outcome.unwrap_or_else(|_| Err(Rejected::Unavailable("the actor went away".to_owned())))
+                }
+                // The message stays where it is and is passed over when its turn comes.
+                () = shut => Err(quarantined::<A>(id)),
+            },
             Err(_) => Err(Rejected::Unavailable(format!("too many messages wait for {}/{id}", A::CATEGORY))),
         };
         beside.pending.set(beside.pending.get().saturating_sub(1));
@@ -318,21 +248,17 @@ impl<A: Aggregate> Directory<A> {
         if let Some(slot) = self.inner.slots.borrow().get(id) {
             return (slot.addr.clone(), Rc::clone(&slot.beside));
         }
-        let id: Rc<str> = id.into();
-        let addr = self.start(&id, None);
-        let slots = self.inner.slots.borrow();
-        let beside = slots.get(&id).map(|slot| Rc::clone(&slot.beside));
-        // The slot was inserted by `start` just now, on this very thread.
-        (addr, beside.unwrap_or_else(|| Rc::new(Beside::orphan(&id))))
+        self.start(&id.into(), None)
     }
 
     /// Lets an actor go whose story has ended and for whom nothing waits.
     fn passivate_if_done(&self, id: &str) {
-        let done = self.inner.slots.borrow().get(id).is_some_and(|slot| {
-            slot.beside.pending.get() == 0
-                && slot.beside.preloaded.borrow().is_none()
-                && slot.beside.watch.borrow().state == ActorState::Running
-        });
+        let done = self
+            .inner
+            .slots
+            .borrow()
+            .get(id)
+            .is_some_and(|slot| slot.beside.is_idle() && slot.beside.watch.borrow().state == ActorState::Running);
         let closed = done
             && !self.inner.deadlines.borrow().of.contains_key(id)
             && !self.inner.performing.borrow().contains(id)
@@ -346,7 +272,7 @@ impl<A: Aggregate> Directory<A> {
     /// Executes for a consumer: a refusal is logged and final, a repeat is done.
     ///
     /// # Errors
-    /// Retry when the store or the actor is unavailable.
+    /// Retry when the store or the actor is unavailable; a message for one in quarantine is parked then.
     pub async fn deliver(&self, id: &str, command: A::Command, cause: Cause) -> Result<Option<Executed<A>>, Failure> {
         let message_id = cause.id;
         match self.execute(id, command, cause).await {
@@ -381,7 +307,10 @@ impl<A: Aggregate> Directory<A> {
     /// # Errors
     /// The store can't be read.
     pub async fn state(&self, id: &str) -> Result<(A, u64), StoreError> {
-        let loaded = load::<A>(&self.inner.deps, id).await?;
+        let loaded = load::<A>(&self.inner.deps, id).await.map_err(|error| match error {
+            LoadError::Store(error) => error,
+            LoadError::Stream(_) => StoreError(error.to_string()),
+        })?;
         Ok((loaded.state, loaded.version))
     }
 
@@ -401,7 +330,7 @@ impl<A: Aggregate> Directory<A> {
     }
 
     /// Arms the deadline and starts the effect that a state asks for.
-    fn settle(&self, id: &Rc<str>, loaded: &Loaded<A>) {
+    pub(crate) fn settle(&self, id: &Rc<str>, loaded: &Loaded<A>) {
         if self.inner.deadlines.borrow_mut().set(id, loaded.state.deadline()) {
             self.inner.deadline_changed.notify_one();
         }
@@ -440,13 +369,18 @@ impl<A: Aggregate> Directory<A> {
     }
 
     async fn perform(&self, id: &str, effect: &A::Effect, exercise: bool) -> A::Command {
-        let mut wait = LOAD_RETRY;
+        let mut wait = EFFECT_RETRY;
         loop {
             let performing = AssertUnwindSafe(self.inner.performer.perform(id, exercise, effect.clone()));
             match performing.catch_unwind().await {
                 Ok(command) => return command,
                 Err(panic) => {
                     let detail = panic_text(&*panic);
+                    self.inner.deps.keeper.count_death(A::CATEGORY, DeathCause::Panic);
+                    if let Some(slot) = self.inner.slots.borrow().get(id) {
+                        let what = format!("its effect panicked and is tried again: {detail}");
+                        slot.beside.watch.borrow_mut().note(DeathCause::Panic, what);
+                    }
                     tracing::error!(actor.category = A::CATEGORY, actor.id = %id, detail, "an effect panicked; trying again");
                 }
             }
@@ -458,7 +392,7 @@ impl<A: Aggregate> Directory<A> {
     /// Executes the end of an effect until it is taken or refused. True when it changed the state.
     async fn hand_in(&self, id: &str, command: A::Command, exercise: bool) -> bool {
         let deps = &self.inner.deps;
-        let mut wait = LOAD_RETRY;
+        let mut wait = EFFECT_RETRY;
         loop {
             let cause = Cause::internal(deps.ids.uuid(deps.clock.now()), exercise);
             match self.execute(id, command.clone(), cause).await {
@@ -531,6 +465,15 @@ impl<A: Aggregate> Directory<A> {
                 Control::List(limit, reply) => {
                     let _ = reply.send(self.list(limit));
                 }
+                Control::Page(after, limit, reply) => {
+                    let _ = reply.send(self.page(after.as_deref(), limit));
+                }
+                Control::Count(reply) => {
+                    let _ = reply.send(self.count());
+                }
+                Control::Act(id, ActorAction::Discard, reply) => {
+                    actix_rt::spawn(self.clone().discard(id, reply));
+                }
                 Control::Act(id, action, reply) => {
                     let _ = reply.send(self.act(&id, action));
                 }
@@ -538,21 +481,13 @@ impl<A: Aggregate> Directory<A> {
         }
     }
 
-    fn list(&self, limit: usize) -> Vec<ActorInfo> {
-        let slots = self.inner.slots.borrow();
-        let mut infos: Vec<ActorInfo> =
-            slots.values().map(|slot| slot.beside.watch.borrow().info(slot.beside.pending.get())).collect();
-        infos.sort_by(|a, b| {
-            let rank = |i: &ActorInfo| (i.state == ActorState::Running, std::cmp::Reverse(i.incarnation));
-            rank(a).cmp(&rank(b)).then_with(|| a.actor.cmp(&b.actor))
-        });
-        infos.truncate(limit);
-        infos
-    }
-
     fn act(&self, id: &str, action: ActorAction) -> Result<(), Problem> {
+        let actor = || actor_name::<A>(id);
+        if self.inner.deps.keeper.quarantine_of(&actor()).is_some() {
+            // One that nobody asked for since the process began.
+            self.slot(id);
+        }
         let slots = self.inner.slots.borrow();
-        let actor = || format!("{}/{id}", A::CATEGORY);
         let slot = slots.get(id).ok_or_else(|| Problem::not_found("actor", &actor()))?;
         let mut watch = slot.beside.watch.borrow_mut();
         match (action, watch.state) {
@@ -560,12 +495,15 @@ impl<A: Aggregate> Directory<A> {
             (ActorAction::Release, ActorState::Running | ActorState::Restarting) => {
                 return Err(Problem::conflict(format!("{} is not in quarantine", actor())));
             }
-            (_, ActorState::Quarantined) => {
+            (ActorAction::Restart | ActorAction::Crash, ActorState::Quarantined) => {
                 return Err(Problem::conflict(format!("{} is in quarantine; release it", actor())));
             }
-            (ActorAction::Restart, _) => {
-                watch.end_life(DeathCause::Requested, "a person asked for a restart".to_owned())
-            }
+            (ActorAction::Restart, _) => watch.end_life(Death {
+                cause: DeathCause::Requested,
+                detail: "a person asked for a restart".to_owned(),
+                own: false,
+            }),
+            (ActorAction::Discard, _) => {}
             (ActorAction::Crash, _) => {
                 slot.addr.try_send(Crash).map_err(|_| Problem::unavailable("too many messages wait for this actor"))?
             }
@@ -577,235 +515,18 @@ impl<A: Aggregate> Directory<A> {
 impl<A: Aggregate> Inner<A> {
     /// Whether the actor said at its last commit or load that nothing can happen any more.
     fn closed_or_new(&self, id: &str) -> bool {
-        self.slots.borrow().get(id).is_some_and(|slot| slot.beside.closed())
+        self.slots.borrow().get(id).is_some_and(|slot| slot.beside.watch.borrow().closed.get())
     }
 }
 
-impl<A: Aggregate> Beside<A> {
-    fn orphan(id: &Rc<str>) -> Self {
-        Self {
-            id: Rc::clone(id),
-            hand: RefCell::new(None),
-            preloaded: RefCell::new(None),
-            pending: Cell::new(0),
-            watch: Watch::new(String::new()),
-        }
-    }
-    fn closed(&self) -> bool {
-        self.watch.borrow().closed.get()
-    }
+pub(crate) fn actor_name<A: Aggregate>(id: &str) -> String {
+    format!("{}/{id}", A::CATEGORY)
 }
 
-async fn load<A: Aggregate>(deps: &Deps, id: &str) -> Result<Loaded<A>, StoreError> {
-    let events = deps.store.read_stream(&StreamName::new(A::CATEGORY, id), 0).await?;
-    let mut loaded = Loaded::default();
-    for recorded in &events {
-        loaded.apply(recorded)?;
-    }
-    Ok(loaded)
-}
-
-impl<A: Aggregate> Actor for AggregateActor<A> {
-    type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Self::Context) {
-        let preloaded = self.beside.preloaded.borrow_mut().take();
-        if let Some(loaded) = preloaded {
-            // Its deadline and effect were seen to when it was loaded, and may be past by now.
-            self.take_over(loaded, ctx);
-        } else {
-            self.reload(ctx);
-        }
-    }
-}
-
-impl<A: Aggregate> Supervised for AggregateActor<A> {
-    fn restarting(&mut self, _ctx: &mut Self::Context) {
-        self.loaded = Loaded::default();
-    }
-}
-
-impl<A: Aggregate> Handler<Execute<A>> for AggregateActor<A> {
-    type Result = ();
-
-    fn handle(&mut self, message: Execute<A>, ctx: &mut Self::Context) {
-        *self.beside.hand.borrow_mut() = Some(message);
-        self.work(ctx);
-    }
-}
-
-impl<A: Aggregate> Handler<Crash> for AggregateActor<A> {
-    type Result = ();
-
-    #[expect(clippy::panic, reason = "asked for by a person in exercise mode, to see supervision at work")]
-    fn handle(&mut self, _: Crash, _: &mut Self::Context) {
-        panic!("crash asked for by a person");
-    }
-}
-
-impl<A: Aggregate> AggregateActor<A> {
-    /// Reads the state from the log, again and again until it can be read, then resumes.
-    fn reload(&mut self, ctx: &mut Context<Self>) {
-        let deps = self.directory.inner.deps.clone();
-        let id = Rc::clone(&self.beside.id);
-        async move {
-            loop {
-                match load::<A>(&deps, &id).await {
-                    Ok(loaded) => return loaded,
-                    Err(error) => {
-                        tracing::error!(actor.category = A::CATEGORY, actor.id = %id, %error, "loading an actor");
-                        deps.clock.sleep(LOAD_RETRY).await;
-                    }
-                }
-            }
-        }
-        .into_actor(self)
-        .map(|loaded, actor, ctx| {
-            actor.directory.observe(&actor.beside.id, &loaded, &[]);
-            actor.resume(loaded, ctx);
-        })
-        .wait(ctx);
-    }
-
-    /// Takes over a state and runs the message in hand, if there is one.
-    fn resume(&mut self, loaded: Loaded<A>, ctx: &mut Context<Self>) {
-        self.directory.settle(&self.beside.id, &loaded);
-        self.take_over(loaded, ctx);
-    }
-
-    fn take_over(&mut self, loaded: Loaded<A>, ctx: &mut Context<Self>) {
-        self.beside.watch.borrow().closed.set(loaded.version == 0 || loaded.state.is_closed());
-        self.loaded = loaded;
-        self.work(ctx);
-    }
-
-    /// Decides the command in hand and commits what it gives.
-    fn work(&mut self, ctx: &mut Context<Self>) {
-        let prepared = {
-            let mut hand = self.beside.hand.borrow_mut();
-            let Some(message) = hand.as_mut() else { return };
-            message.attempts += 1;
-            if message.attempts > self.directory.inner.options.max_message_attempts + message.conflicts {
-                let detail = "this message ended every life of the actor that took it and was given up";
-                let problem = Problem::new(500, "poison-message", detail);
-                drop(hand);
-                self.reply(Err(Rejected::Problem(problem)));
-                return;
-            }
-            // The command leaves the slot's borrow before it is decided: a panic in there must find it free.
-            (message.command.clone(), message.cause.clone())
-        };
-        match self.prepare(&prepared.0, &prepared.1) {
-            Err(rejected) => self.reply(Err(rejected)),
-            Ok(Prepared::Nothing(executed)) => self.reply(Ok(executed)),
-            Ok(Prepared::Commit { commit, next, events, answer }) => {
-                let store = std::sync::Arc::clone(&self.directory.inner.deps.store);
-                async move { store.commit(*commit).await }
-                    .into_actor(self)
-                    .map(move |committed, actor, ctx| match committed {
-                        Ok(_) => actor.committed(*next, events, answer),
-                        Err(error) => actor.not_committed(error, ctx),
-                    })
-                    .wait(ctx);
-            }
-        }
-    }
-
-    fn prepare(&mut self, command: &A::Command, cause: &Cause) -> Result<Prepared<A>, Rejected<A::Refusal>> {
-        let deps = &self.directory.inner.deps;
-        let version = self.loaded.version;
-        if let Some(expected) = cause.if_match.filter(|expected| *expected != version) {
-            return Err(Rejected::Problem(Problem::stale(expected, version)));
-        }
-        let now = deps.clock.now();
-        let events = self.loaded.state.decide(command, now).map_err(Rejected::Refused)?;
-        if events.is_empty() {
-            let answer = self.loaded.state.answer(version);
-            return Ok(Prepared::Nothing(Executed { state: self.loaded.state.clone(), version, events, answer }));
-        }
-        let mut next = self.loaded.clone();
-        let mut appended = Vec::with_capacity(events.len());
-        for event in &events {
-            next.state = std::mem::take(&mut next.state).evolve(event, now);
-            next.version += 1;
-            let correlation_id = next.state.correlation(event);
-            let (traceparent, exercise) = next.inherited.of(correlation_id.as_ref(), cause);
-            appended.push(NewEvent {
-                id: deps.ids.uuid(now),
-                kind: event.kind(),
-                v: event.schema_version(),
-                at: now,
-                correlation_id,
-                causation_id: Some(cause.id),
-                traceparent: traceparent.map(|t| t.child(deps.ids.random())),
-                exercise,
-                data: event.to_data(),
-            });
-        }
-        let answer = next.state.answer(next.version);
-        let saved = cause.idempotency.as_ref().map(|idempotency| SavedAnswer {
-            key: idempotency.key.clone(),
-            body_digest: idempotency.body_digest.clone(),
-            at: now,
-            answer: answer.clone(),
-        });
-        let append = Append {
-            stream: StreamName::new(A::CATEGORY, &*self.beside.id),
-            expected: Expected::Version(version),
-            events: appended,
-            open: !next.state.is_closed(),
-        };
-        let inbox = cause.consumer.map(|consumer| InboxMark { consumer, message_id: cause.id });
-        let commit =
-            Commit { appends: vec![append], inbox: inbox.into_iter().collect(), answer: saved, ..Commit::default() };
-        Ok(Prepared::Commit { commit: Box::new(commit), next: Box::new(next), events, answer })
-    }
-
-    fn committed(&mut self, next: Loaded<A>, events: Vec<A::Event>, answer: Answer) {
-        self.loaded = next;
-        self.beside.watch.borrow().closed.set(self.loaded.state.is_closed());
-        self.directory.settle(&self.beside.id, &self.loaded);
-        self.directory.observe(&self.beside.id, &self.loaded, &events);
-        for event in &events {
-            let incident = self.loaded.state.correlation(event);
-            let (kind, incident) = (event.kind(), incident.as_ref().map(tracing::field::display));
-            tracing::debug!(actor.category = A::CATEGORY, actor.id = %self.beside.id, %kind, incident.id = incident, "event");
-        }
-        let executed = Executed { state: self.loaded.state.clone(), version: self.loaded.version, events, answer };
-        self.reply(Ok(executed));
-    }
-
-    fn not_committed(&mut self, error: CommitError, ctx: &mut Context<Self>) {
-        match error {
-            CommitError::Conflict { .. } | CommitError::Answered | CommitError::Unknown(_) => {
-                let again = self.beside.hand.borrow_mut().as_mut().is_some_and(|message| {
-                    message.conflicts += 1;
-                    message.conflicts <= MAX_CONFLICTS
-                });
-                if matches!(error, CommitError::Answered) || !again {
-                    self.reply(Err(Rejected::Unavailable(error.to_string())));
-                }
-                // Whoever wrote knows more: read again, then decide again.
-                self.reload(ctx);
-            }
-            CommitError::Repeated { .. } => self.reply(Err(Rejected::Repeated)),
-            CommitError::Unavailable(_) => self.reply(Err(Rejected::Unavailable(error.to_string()))),
-        }
-    }
-
-    fn reply(&mut self, outcome: Outcome<A>) {
-        let message = self.beside.hand.borrow_mut().take();
-        if let Some(reply) = message.and_then(|mut message| message.reply.take()) {
-            // Nobody may wait any more; the outcome is in the log.
-            let _ = reply.send(outcome);
-        }
-    }
-}
-
-/// A decided command.
-enum Prepared<A: Aggregate> {
-    /// It changes nothing.
-    Nothing(Executed<A>),
-    /// It gives events.
-    Commit { commit: Box<Commit>, next: Box<Loaded<A>>, events: Vec<A::Event>, answer: Answer },
+/// Refuses a message for an actor in quarantine; the consumer that brought it learns whom to park it for.
+fn quarantined<A: Aggregate>(id: &str) -> Rejected<A::Refusal> {
+    let actor = actor_name::<A>(id);
+    let why = format!("{actor} is in quarantine until a person releases it");
+    consumer::stopped_by(actor);
+    Rejected::Unavailable(why)
 }

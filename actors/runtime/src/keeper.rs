@@ -1,34 +1,32 @@
-//! The Keeper: supervision of actors.
+//! The Keeper: supervision of a process's actors.
 //!
 //! actix's own `Supervisor` restarts only actors that stop by themselves; a panic closes the mailbox for
-//! good and loses what was queued. The Keeper therefore polls the actor's [`ContextFut`] inside
-//! `catch_unwind` and calls [`ContextFut::restart`], so that address and mailbox survive.
+//! good and loses what was queued. The Keeper therefore polls the actor's `ContextFut` inside
+//! `catch_unwind` and calls `ContextFut::restart`, so that address and mailbox survive.
 //!
 //! - A death is followed by a restart: the first at once, later ones after an exponential back-off with
 //!   jitter. More than [`KeeperOptions::max_restarts`] within [`KeeperOptions::window`] is quarantine: the
 //!   address stays good, nothing is polled until a person releases the actor.
 //! - State is rebuilt in the actor's `started()` and nowhere else; `restarting()` forgets everything.
+//! - When too many actors of one category die, the category itself is failing: that is recorded for the
+//!   actor `<category>/*`, its restarts are no longer at once, and [`Keeper::health`] says so until the
+//!   window has passed without a death.
 //! - An endless loop cannot be caught here: a stuck process is restarted by its own supervisor.
 
+use crate::chronicle::Chronicle;
 use crate::clock::{Clock, Ids};
-use crate::store::{Append, Commit, Expected, NewEvent, Store};
-use actix::{Actor, ActorContext, Context, Supervised, dev::ContextFut};
+use crate::parked::{Parking, Quarantine};
+use crate::store::{DocumentWrite, NewEvent, Store};
+use futures::future::BoxFuture;
 use shers_contract::{
     DomainEvent, Problem, Timestamp,
     api::ActorAction,
-    envelope::StreamName,
     supervision::{Cause, Supervised as SupervisedData, SupervisionEvent},
 };
 use std::{
     any::Any,
-    cell::RefCell,
-    collections::{BTreeMap, VecDeque},
-    future::Future,
-    panic::{AssertUnwindSafe, catch_unwind},
-    pin::Pin,
-    rc::Rc,
-    sync::{Arc, Mutex, PoisonError},
-    task::{Context as TaskContext, Poll, Waker},
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::sync::{mpsc, oneshot};
@@ -48,6 +46,14 @@ pub struct KeeperOptions {
     pub max_message_attempts: u32,
     /// Messages that may wait for one actor.
     pub mailbox: usize,
+    /// An actor that waits so long for one answer of the store, while messages wait for it, hangs and is
+    /// restarted. Real time: a clock that runs faster has as much more patience.
+    pub hang_after: Duration,
+    /// Restarted actors of a category that read their state at the same time. First lives don't queue here,
+    /// so a storm of restarts does not hold up a new emergency.
+    pub max_revivals: usize,
+    /// So many actors of a category that died within `window` are its own failure.
+    pub max_failing_actors: usize,
 }
 
 impl Default for KeeperOptions {
@@ -59,6 +65,9 @@ impl Default for KeeperOptions {
             max_backoff: Duration::from_secs(30),
             max_message_attempts: 3,
             mailbox: 1024,
+            hang_after: Duration::from_secs(30),
+            max_revivals: 32,
+            max_failing_actors: 32,
         }
     }
 }
@@ -94,12 +103,64 @@ pub struct ActorInfo {
     pub back_at: Option<Timestamp>,
     /// Messages that wait.
     pub waiting: usize,
+    /// Messages that are parked until it is released.
+    #[serde(default)]
+    pub parked: usize,
+}
+
+/// How many actors of a category do what.
+#[derive(Clone, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize)]
+pub struct CategoryInfo {
+    /// Category, such as `incident`.
+    pub category: String,
+    /// Too many of its actors died lately.
+    pub failing: bool,
+    /// Alive.
+    pub running: usize,
+    /// Dead, waiting for a back-off.
+    pub restarting: usize,
+    /// Waiting for a person.
+    pub quarantined: usize,
+    /// Messages that wait for its actors.
+    pub waiting: usize,
+    /// Different actors that died within the window.
+    pub died_lately: usize,
+}
+
+/// The supervision tree above the actors: this process and its categories.
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+pub struct SupervisionTree {
+    /// This process.
+    pub node: String,
+    /// Its categories, by name.
+    pub categories: Vec<CategoryInfo>,
+}
+
+/// Whether supervision holds.
+#[derive(Clone, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize)]
+pub struct Health {
+    /// Categories whose actors keep dying: not ready to serve.
+    pub failing: Vec<String>,
+    /// Actors that wait for a person. They alone make nothing unready.
+    pub quarantined: usize,
+}
+
+impl Health {
+    /// Nothing keeps dying.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.failing.is_empty()
+    }
 }
 
 /// A question to the arbiter that holds a category's actors.
 pub(crate) enum Control {
     /// At most so many actors, the troubled first.
     List(usize, oneshot::Sender<Vec<ActorInfo>>),
+    /// A page of actors by name: after which id, how many at most.
+    Page(Option<String>, usize, oneshot::Sender<Vec<ActorInfo>>),
+    /// How many do what.
+    Count(oneshot::Sender<CategoryInfo>),
     /// Act on one.
     Act(String, ActorAction, oneshot::Sender<Result<(), Problem>>),
 }
@@ -112,11 +173,30 @@ pub struct Keeper {
 
 struct KeeperShared {
     categories: Mutex<BTreeMap<&'static str, mpsc::UnboundedSender<Control>>>,
-    store: Arc<dyn Store>,
+    deaths: Mutex<BTreeMap<&'static str, Deaths>>,
+    parking: Parking,
+    chronicle: Arc<Chronicle>,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
     node: String,
     exercise: bool,
+}
+
+/// Which actors of a category died lately.
+#[derive(Default)]
+struct Deaths {
+    last: BTreeMap<String, Timestamp>,
+    failing: bool,
+}
+
+impl Deaths {
+    fn forget(&mut self, now: Timestamp, window: Duration) {
+        self.last.retain(|_, at| at.plus(window) > now);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Keeper {
@@ -129,31 +209,71 @@ impl Keeper {
         node: impl Into<String>,
         exercise: bool,
     ) -> Self {
-        let categories = Mutex::new(BTreeMap::new());
-        Self { shared: Arc::new(KeeperShared { categories, store, clock, ids, node: node.into(), exercise }) }
+        let node = node.into();
+        let chronicle = Arc::new(Chronicle::new(Arc::clone(&store), Arc::clone(&clock), &node));
+        let parking = Parking::new(store, Arc::clone(&clock));
+        let (categories, deaths) = (Mutex::default(), Mutex::default());
+        let shared = KeeperShared { categories, deaths, parking, chronicle, clock, ids, node, exercise };
+        Self { shared: Arc::new(shared) }
     }
 
     /// Registers the arbiter that holds a category's actors.
     pub(crate) fn register(&self, category: &'static str, control: mpsc::UnboundedSender<Control>) {
-        self.shared.categories.lock().unwrap_or_else(PoisonError::into_inner).insert(category, control);
+        lock(&self.shared.categories).insert(category, control);
     }
 
     fn control(&self, category: &str) -> Option<mpsc::UnboundedSender<Control>> {
-        self.shared.categories.lock().unwrap_or_else(PoisonError::into_inner).get(category).cloned()
+        lock(&self.shared.categories).get(category).cloned()
+    }
+
+    fn controls(&self) -> Vec<mpsc::UnboundedSender<Control>> {
+        lock(&self.shared.categories).values().cloned().collect()
     }
 
     /// The actors of this process, at most `per_category` of each, the troubled ones first.
     pub async fn list(&self, per_category: usize) -> Vec<ActorInfo> {
-        let controls: Vec<_> =
-            self.shared.categories.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
         let mut all = Vec::new();
-        for control in controls {
+        for control in self.controls() {
             let (reply, answer) = oneshot::channel();
             if control.send(Control::List(per_category, reply)).is_ok() {
                 all.extend(answer.await.unwrap_or_default());
             }
         }
         all
+    }
+
+    /// A page of one category's actors by name, after the id `after`.
+    pub async fn page(&self, category: &str, after: Option<String>, limit: usize) -> Vec<ActorInfo> {
+        let Some(control) = self.control(category) else { return Vec::new() };
+        let (reply, answer) = oneshot::channel();
+        let sent = control.send(Control::Page(after, limit, reply));
+        if sent.is_ok() { answer.await.unwrap_or_default() } else { Vec::new() }
+    }
+
+    /// This process and its categories, with how many of their actors do what.
+    pub async fn tree(&self) -> SupervisionTree {
+        let mut categories = Vec::new();
+        for control in self.controls() {
+            let (reply, answer) = oneshot::channel();
+            if control.send(Control::Count(reply)).is_ok() {
+                categories.extend(answer.await.ok());
+            }
+        }
+        SupervisionTree { node: self.shared.node.clone(), categories }
+    }
+
+    /// Whether supervision holds; never waits.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        let deaths = lock(&self.shared.deaths);
+        let failing = deaths.iter().filter(|(_, of)| of.failing).map(|(category, _)| (*category).to_owned()).collect();
+        Health { failing, quarantined: self.shared.parking.quarantined_count() }
+    }
+
+    /// Whether an actor (`category/id`) waits for a person. A message for one that does is parked.
+    #[must_use]
+    pub fn is_quarantined(&self, actor: &str) -> bool {
+        self.quarantine_of(actor).is_some()
     }
 
     /// Acts on one actor.
@@ -169,9 +289,97 @@ impl Keeper {
         answer.await.map_err(|_| Problem::unknown_outcome())?
     }
 
+    pub(crate) fn now(&self) -> Timestamp {
+        self.shared.clock.now()
+    }
+    pub(crate) fn sleep(&self, wait: Duration) -> BoxFuture<'static, ()> {
+        self.shared.clock.sleep(wait)
+    }
+    pub(crate) fn parking(&self) -> &Parking {
+        &self.shared.parking
+    }
+    pub(crate) fn quarantine_of(&self, actor: &str) -> Option<Quarantine> {
+        self.shared.parking.quarantine_of(actor)
+    }
+
+    /// Zero for the first death in a row, then doubling, with up to a quarter of jitter.
+    pub(crate) fn backoff(&self, deaths: u32, options: &KeeperOptions) -> Duration {
+        let Some(doublings) = deaths.checked_sub(2) else { return Duration::ZERO };
+        let doubled = options.backoff.saturating_mul(1_u32.checked_shl(doublings).unwrap_or(u32::MAX));
+        let base = doubled.min(options.max_backoff);
+        let jitter = u32::try_from(self.shared.ids.random() % 256).unwrap_or(0);
+        base + base / 1024 * jitter
+    }
+
+    pub(crate) fn count_death(&self, category: &'static str, cause: Cause) {
+        let cause = match cause {
+            Cause::Panic => "panic",
+            Cause::Error => "error",
+            Cause::Hang => "hang",
+            Cause::Requested => "requested",
+        };
+        metrics::counter!("shers_actor_deaths_total", "category" => category, "cause" => cause).increment(1);
+    }
+
+    /// Notes an actor's own death for its category, which fails when too many of them die.
+    pub(crate) fn escalate(&self, category: &'static str, actor: &str, now: Timestamp, options: &KeeperOptions) {
+        let mut deaths = lock(&self.shared.deaths);
+        let of = deaths.entry(category).or_default();
+        of.last.insert(actor.to_owned(), now);
+        if of.failing || of.last.len() < options.max_failing_actors {
+            return;
+        }
+        of.forget(now, options.window);
+        let died = of.last.len();
+        if died < options.max_failing_actors {
+            return;
+        }
+        of.failing = true;
+        drop(deaths);
+        metrics::gauge!("shers_category_failing", "category" => category).set(1.0);
+        let detail = format!("{died} actors died within {} s", options.window.as_secs());
+        self.record(SupervisionEvent::Quarantined(whole(category, detail, died)), None);
+    }
+
+    /// Forgets deaths that are long past. A category is well again when none is left in the window.
+    pub(crate) fn recover_category(&self, category: &'static str, now: Timestamp, window: Duration) {
+        let mut deaths = lock(&self.shared.deaths);
+        let Some(of) = deaths.get_mut(category) else { return };
+        of.forget(now, window);
+        if !of.last.is_empty() || !std::mem::take(&mut of.failing) {
+            return;
+        }
+        drop(deaths);
+        metrics::gauge!("shers_category_failing", "category" => category).set(0.0);
+        self.record(SupervisionEvent::Released(whole(category, "nothing died lately".to_owned(), 0)), None);
+    }
+
+    /// Whether a category fails, and how many of its actors died lately.
+    pub(crate) fn category(&self, category: &str) -> (bool, usize) {
+        lock(&self.shared.deaths).get(category).map_or((false, 0), |of| (of.failing, of.last.len()))
+    }
+
+    /// An actor goes into quarantine, durably.
+    pub(crate) fn quarantine(&self, data: SupervisedData, now: Timestamp) {
+        let document = self.shared.parking.quarantine(Quarantine {
+            actor: data.actor.clone(),
+            cause: data.cause,
+            detail: data.detail.clone(),
+            incarnation: data.incarnation,
+            at: now,
+        });
+        self.record(SupervisionEvent::Quarantined(data), Some(document));
+    }
+
+    /// An actor comes out of quarantine; what is parked for it is delivered again, in order.
+    pub(crate) fn released(&self, data: SupervisedData) {
+        let document = self.shared.parking.release(&data.actor);
+        self.record(SupervisionEvent::Released(data), Some(document));
+    }
+
     /// Writes a supervision event and counts it. What happened is also in the log line, so a store that
     /// can't write now loses nothing that matters.
-    fn record(&self, event: SupervisionEvent) {
+    pub(crate) fn record(&self, event: SupervisionEvent, document: Option<DocumentWrite>) {
         let (SupervisionEvent::Restarted(data)
         | SupervisionEvent::Quarantined(data)
         | SupervisionEvent::Released(data)) = &event;
@@ -179,31 +387,26 @@ impl Keeper {
         tracing::warn!(actor = data.actor, kind = %kind, detail = data.detail, incarnation = data.incarnation, "supervision");
         let category = data.actor.split('/').next().unwrap_or("").to_owned();
         metrics::counter!("shers_supervision_total", "kind" => kind.as_str(), "category" => category).increment(1);
-        let shared = Arc::clone(&self.shared);
-        actix_rt::spawn(async move {
-            let now = shared.clock.now();
-            let new = NewEvent {
-                id: shared.ids.uuid(now),
-                kind,
-                v: event.schema_version(),
-                at: now,
-                correlation_id: None,
-                causation_id: None,
-                traceparent: None,
-                exercise: shared.exercise,
-                data: event.to_data(),
-            };
-            let append = Append {
-                stream: StreamName::new("supervision", &shared.node),
-                expected: Expected::Any,
-                events: vec![new],
-                open: false,
-            };
-            if let Err(error) = shared.store.commit(Commit { appends: vec![append], ..Commit::default() }).await {
-                tracing::error!(%error, "recording a supervision event");
-            }
-        });
+        let now = self.now();
+        let new = NewEvent {
+            id: self.shared.ids.uuid(now),
+            kind,
+            v: event.schema_version(),
+            at: now,
+            correlation_id: None,
+            causation_id: None,
+            traceparent: None,
+            exercise: self.shared.exercise,
+            data: event.to_data(),
+        };
+        self.shared.chronicle.write(new, document);
     }
+}
+
+/// What is said of a whole category.
+fn whole(category: &str, detail: String, died: usize) -> SupervisedData {
+    let restarts = u32::try_from(died).unwrap_or(u32::MAX);
+    SupervisedData { actor: format!("{category}/*"), cause: None, detail, incarnation: 1, restarts, back_at: None }
 }
 
 /// Text of a panic's payload.
@@ -214,198 +417,4 @@ pub fn panic_text(payload: &(dyn Any + Send)) -> String {
         .map(|s| (*s).to_owned())
         .or_else(|| payload.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "a panic without text".to_owned())
-}
-
-/// State of one actor's supervision; shared between its future, its directory and the actor itself.
-pub(crate) struct Watch {
-    pub(crate) actor: String,
-    pub(crate) state: ActorState,
-    pub(crate) incarnation: u64,
-    deaths: VecDeque<Timestamp>,
-    pub(crate) last: Option<(Cause, String)>,
-    pub(crate) back_at: Option<Timestamp>,
-    /// Set by a handler that gives up, or by a person; the future sees it at the next poll.
-    pub(crate) give_up: Option<(Cause, String)>,
-    released: bool,
-    /// The actor's story has ended (or never began); set at each commit and load.
-    pub(crate) closed: std::cell::Cell<bool>,
-    waker: Option<Waker>,
-}
-
-impl Watch {
-    pub(crate) fn new(actor: String) -> Rc<RefCell<Self>> {
-        Rc::new(RefCell::new(Self {
-            actor,
-            state: ActorState::Running,
-            incarnation: 1,
-            deaths: VecDeque::new(),
-            last: None,
-            back_at: None,
-            give_up: None,
-            released: false,
-            closed: std::cell::Cell::new(false),
-            waker: None,
-        }))
-    }
-    pub(crate) fn info(&self, waiting: usize) -> ActorInfo {
-        ActorInfo {
-            actor: self.actor.clone(),
-            state: self.state,
-            incarnation: self.incarnation,
-            restarts: u32::try_from(self.deaths.len()).unwrap_or(u32::MAX),
-            last_cause: self.last.as_ref().map(|(cause, _)| *cause),
-            detail: self.last.as_ref().map(|(_, detail)| detail.clone()),
-            back_at: self.back_at,
-            waiting,
-        }
-    }
-    /// Ends this life at the next poll.
-    pub(crate) fn end_life(&mut self, cause: Cause, detail: String) {
-        self.give_up = Some((cause, detail));
-        self.wake();
-    }
-    /// Lets a quarantined actor go on.
-    pub(crate) fn release(&mut self) {
-        self.released = true;
-        self.wake();
-    }
-    fn wake(&self) {
-        if let Some(waker) = &self.waker {
-            waker.wake_by_ref();
-        }
-    }
-    fn data(&self, cause: Option<Cause>, detail: &str) -> SupervisedData {
-        SupervisedData {
-            actor: self.actor.clone(),
-            cause,
-            detail: detail.to_owned(),
-            incarnation: self.incarnation,
-            restarts: u32::try_from(self.deaths.len()).unwrap_or(u32::MAX),
-            back_at: self.back_at,
-        }
-    }
-}
-
-/// The future that keeps one actor alive. Ends when the actor stops by itself.
-pub(crate) struct Kept<A: Actor<Context = Context<A>> + Supervised> {
-    future: ContextFut<A, Context<A>>,
-    watch: Rc<RefCell<Watch>>,
-    keeper: Keeper,
-    options: Rc<KeeperOptions>,
-    sleep: Option<Pin<Box<dyn Future<Output = ()>>>>,
-}
-
-// The boxed sleep and the context are both `Unpin`.
-impl<A: Actor<Context = Context<A>> + Supervised> Unpin for Kept<A> {}
-
-impl<A: Actor<Context = Context<A>> + Supervised> Kept<A> {
-    pub(crate) fn new(
-        context: Context<A>,
-        actor: A,
-        watch: Rc<RefCell<Watch>>,
-        keeper: Keeper,
-        options: Rc<KeeperOptions>,
-    ) -> Self {
-        Self { future: context.into_future(actor), watch, keeper, options, sleep: None }
-    }
-
-    /// Decides what follows a death, and says so.
-    fn died(&mut self, cause: Cause, detail: String) {
-        let now = self.keeper.shared.clock.now();
-        let mut watch = self.watch.borrow_mut();
-        let window = i64::try_from(self.options.window.as_millis()).unwrap_or(i64::MAX);
-        while watch.deaths.front().is_some_and(|at| now.ms_since(*at) > window) {
-            watch.deaths.pop_front();
-        }
-        if cause != Cause::Requested {
-            watch.deaths.push_back(now);
-        }
-        let deaths = u32::try_from(watch.deaths.len()).unwrap_or(u32::MAX);
-        watch.last = Some((cause, detail.clone()));
-        if deaths > self.options.max_restarts {
-            watch.state = ActorState::Quarantined;
-            watch.back_at = None;
-            self.keeper.record(SupervisionEvent::Quarantined(watch.data(Some(cause), &detail)));
-            return;
-        }
-        let wait = self.backoff(deaths);
-        watch.incarnation += 1;
-        watch.state = ActorState::Restarting;
-        watch.back_at = (!wait.is_zero()).then(|| now.plus(wait));
-        self.keeper.record(SupervisionEvent::Restarted(watch.data(Some(cause), &detail)));
-        self.sleep = Some(self.keeper.shared.clock.sleep(wait));
-    }
-
-    /// Zero for the first death in the window, then doubling, with up to a quarter of jitter.
-    fn backoff(&self, deaths: u32) -> Duration {
-        if deaths <= 1 {
-            return Duration::ZERO;
-        }
-        let doubled = self.options.backoff.saturating_mul(1_u32.checked_shl(deaths - 2).unwrap_or(u32::MAX));
-        let base = doubled.min(self.options.max_backoff);
-        let jitter = u32::try_from(self.keeper.shared.ids.random() % 256).unwrap_or(0);
-        base + base / 1024 * jitter
-    }
-
-    /// Begins the next life. `restarting()` runs inside, so a panic there is caught as well.
-    fn revive(&mut self) {
-        let future = &mut self.future;
-        match catch_unwind(AssertUnwindSafe(|| future.restart())) {
-            Ok(_) => {
-                let mut watch = self.watch.borrow_mut();
-                watch.state = ActorState::Running;
-                watch.back_at = None;
-            }
-            Err(panic) => self.died(Cause::Panic, panic_text(&*panic)),
-        }
-    }
-}
-
-impl<A: Actor<Context = Context<A>> + Supervised> Future for Kept<A> {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
-        let this = &mut *self;
-        this.watch.borrow_mut().waker = Some(cx.waker().clone());
-        loop {
-            let state = this.watch.borrow().state;
-            match state {
-                ActorState::Quarantined => {
-                    let mut watch = this.watch.borrow_mut();
-                    if !std::mem::take(&mut watch.released) {
-                        return Poll::Pending;
-                    }
-                    watch.deaths.clear();
-                    watch.incarnation += 1;
-                    this.keeper.record(SupervisionEvent::Released(watch.data(None, "released by a person")));
-                    drop(watch);
-                    this.revive();
-                }
-                ActorState::Restarting => {
-                    if let Some(sleep) = &mut this.sleep {
-                        std::task::ready!(sleep.as_mut().poll(cx));
-                        this.sleep = None;
-                    }
-                    this.revive();
-                }
-                ActorState::Running => {
-                    let future = &mut this.future;
-                    let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(future).poll(cx)));
-                    let asked = this.watch.borrow_mut().give_up.take();
-                    match (polled, asked) {
-                        (Err(panic), _) => this.died(Cause::Panic, panic_text(&*panic)),
-                        (Ok(_), Some((cause, detail))) => this.died(cause, detail),
-                        (Ok(done), None) => return done,
-                    }
-                }
-            }
-        }
-    }
-}
-
-impl<A: Actor<Context = Context<A>> + Supervised> Drop for Kept<A> {
-    fn drop(&mut self) {
-        // A live ContextFut polls its actor once more when dropped; a dead actor must not run again.
-        self.future.ctx().terminate();
-    }
 }

@@ -9,14 +9,19 @@
 //!   commit together, so a repeat is recognised ([`CommitError::Repeated`]).
 //! - Correctness rests on the version check of the store, not on there being one actor.
 
+mod actor;
 pub mod aggregate;
+mod chronicle;
 pub mod clock;
 pub mod consumer;
 mod directory;
 pub mod endpoint;
 pub mod exchange;
 pub mod keeper;
+mod kept;
 pub mod log_exchange;
+mod oversight;
+pub mod parked;
 pub mod store;
 pub mod testing;
 
@@ -26,7 +31,7 @@ pub use consumer::{Consumer, ConsumerOptions, Failure, run_consumer};
 pub use directory::Directory;
 pub use endpoint::{Endpoint, LocalEndpoint, serve_local};
 pub use exchange::{DeadLetter, Deliveries, Delivery, Exchange, Subscription};
-pub use keeper::{ActorInfo, ActorState, Keeper, KeeperOptions};
+pub use keeper::{ActorInfo, ActorState, CategoryInfo, Health, Keeper, KeeperOptions, SupervisionTree};
 pub use store::{
     Append, Commit, CommitError, Committed, Document, DocumentWrite, Expected, InboxMark, NewEvent, Position, Recorded,
     SavedAnswer, Store, StoreError,

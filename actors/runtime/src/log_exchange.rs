@@ -258,7 +258,7 @@ async fn save_cursor(
     }
 }
 
-fn dead_letter(consumer: &'static str, recorded: &Recorded, reason: &str, clock: &dyn Clock) -> DocumentWrite {
+pub(crate) fn dead_letter(consumer: &str, recorded: &Recorded, reason: &str, clock: &dyn Clock) -> DocumentWrite {
     let now = clock.now();
     let letter = DeadLetter {
         id: format!("{consumer}-{}", recorded.envelope.id),
@@ -270,7 +270,7 @@ fn dead_letter(consumer: &'static str, recorded: &Recorded, reason: &str, clock:
         reason: reason.to_owned(),
         at: now,
     };
-    metrics::counter!("shers_dead_letters_total", "consumer" => consumer).increment(1);
+    metrics::counter!("shers_dead_letters_total", "consumer" => consumer.to_owned()).increment(1);
     DocumentWrite {
         collection: DEAD_LETTERS,
         id: letter.id.clone(),

@@ -160,12 +160,24 @@ impl City {
 
     /// Takes note of how the stories stand.
     pub(crate) fn follow(&self, incidents: &[Value]) {
+        let now_s = self.second();
         let mut state = self.lock();
         for (index, story) in self.plot.stories.iter().enumerate() {
+            if story.begins_s > now_s {
+                continue;
+            }
+            // In an endless city the same wearer falls ill again: that is another story.
+            let next = self.plot.stories.iter().filter(|s| s.patient == story.patient && s.begins_s > story.begins_s);
+            let until = next.map(|s| self.time_of(s.begins_s)).min();
+            let from = self.time_of(story.begins_s);
+            let within = |i: &Value| {
+                let at = i.get("opened_at").and_then(Value::as_str).and_then(Timestamp::parse);
+                at.is_none_or(|at| at >= from && until.is_none_or(|until| at < until))
+            };
             let Some(wearer) = self.plot.wearers.get(story.patient) else { continue };
             let mine: Vec<&Value> = incidents
                 .iter()
-                .filter(|i| i.get("patient_id").and_then(Value::as_str) == Some(wearer.id.as_str()))
+                .filter(|i| i.get("patient_id").and_then(Value::as_str) == Some(wearer.id.as_str()) && within(i))
                 .collect();
             let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
             for incident in &mine {

@@ -141,10 +141,13 @@ const SECOND_STORY_S: u32 = 150;
 const SURGE_S: u32 = 420;
 /// Seconds between two emergencies of the surge.
 const SURGE_GAP_S: u32 = 25;
-/// Seconds between two emergencies of the endless part.
-const ENDLESS_GAP_S: u32 = 300;
-/// Emergencies of the endless part: about a day of city life.
-const ENDLESS_STORIES: u32 = 288;
+/// Seconds of the endless part for which one ambulance has one emergency: a mission takes it about 25
+/// minutes, so the fleet is busy but the queue of the surge drains and does not come back to stay.
+const ENDLESS_UNIT_S: usize = 2_700;
+/// Shortest seconds between two emergencies of the endless part, however many ambulances there are.
+const ENDLESS_GAP_S: usize = 120;
+/// How long the endless part is: about a day of city life.
+const ENDLESS_S: u32 = 86_400;
 /// Facilities taken from a map at most.
 const MAX_FACILITIES: usize = 12;
 
@@ -159,7 +162,7 @@ impl Plot {
         let ambulances = (0..options.units.max(1)).map(|n| ambulance(n, &stations)).collect::<Vec<_>>();
         let mut stories = stories(seed, wearers.len(), ambulances.len());
         if options.endless {
-            go_on(seed, wearers.len(), &mut stories);
+            go_on(seed, wearers.len(), ambulances.len(), &mut stories);
         }
         let mut plot = Self { seed, wearers, ambulances, stations, hospitals, stories };
         // The second story is the one whose card is declined, whoever it is.
@@ -252,13 +255,14 @@ fn stories(seed: u64, patients: usize, units: usize) -> Vec<Story> {
 
 /// Goes on with one emergency after the other, each wearer in turn, so that nobody falls ill again before
 /// the last time is over.
-fn go_on(seed: u64, patients: usize, stories: &mut Vec<Story>) {
+fn go_on(seed: u64, patients: usize, units: usize, stories: &mut Vec<Story>) {
     let mut dice = Dice::new(seed, 3);
     let ill: Vec<usize> = stories.iter().map(|story| story.patient).collect();
     let mut turn: Vec<usize> =
         (0..patients).filter(|patient| !ill.contains(patient)).chain(ill.iter().copied()).collect();
     let last_s = stories.last().map_or(0, |story| story.begins_s);
-    for n in 1..=ENDLESS_STORIES {
+    let gap_s = u32::try_from((ENDLESS_UNIT_S / units.max(1)).max(ENDLESS_GAP_S)).unwrap_or(ENDLESS_S);
+    for n in 1..=ENDLESS_S / gap_s {
         if turn.is_empty() {
             return;
         }
@@ -266,7 +270,7 @@ fn go_on(seed: u64, patients: usize, stories: &mut Vec<Story>) {
         turn.push(patient);
         let illnesses = [Illness::Cardiac, Illness::Respiratory, Illness::Sepsis, Illness::Sos, Illness::Fall];
         let illness = illnesses.get(dice.below(illnesses.len())).copied().unwrap_or(Illness::Sos);
-        stories.push(Story { patient, begins_s: last_s + n * ENDLESS_GAP_S, illness, second_call_s: None });
+        stories.push(Story { patient, begins_s: last_s + n * gap_s, illness, second_call_s: None });
     }
 }
 
@@ -283,6 +287,19 @@ mod tests {
     fn the_same_seed_gives_the_same_plot_and_another_seed_another() {
         assert_eq!(plot(7), plot(7));
         assert_ne!(plot(7), plot(8));
+    }
+
+    #[test]
+    fn the_endless_part_does_not_bring_more_than_the_ambulances_can_serve() {
+        let map = RoadMap::built_in().expect("the built-in map");
+        for units in [1, 3, 10] {
+            let options = PlotOptions { seed: 1, patients: 24, units, endless: true };
+            let plot = Plot::new(options, &map, map.facilities());
+            let span_s = plot.stories.last().expect("stories").begins_s as usize;
+            assert!(span_s > 80_000, "about a day");
+            let served = span_s * units / 1_500 + units + 3;
+            assert!(plot.stories.len() <= served, "{} stories for {units} units in {span_s} s", plot.stories.len());
+        }
     }
 
     #[test]

@@ -19,10 +19,21 @@ use shers_contract::{
     api::{Answer, Idempotency},
     envelope::StreamName,
 };
-use shers_runtime::{Append, Clock, Commit, CommitError, Committed, Expected, Ids, NewEvent, SavedAnswer, Store};
-use std::{collections::HashSet, panic::AssertUnwindSafe, sync::Arc};
+use shers_runtime::{
+    Append, Clock, Commit, CommitError, Committed, Expected, Ids, InboxMark, NewEvent, Position, SavedAnswer, Store,
+};
+use std::{collections::HashSet, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
+
+/// Name under which commits are marked, so that one of unknown outcome is not stored twice.
+const WRITER: &str = "wearable.writer";
+/// Wait before a commit of unknown outcome is asked about; doubles each time.
+const UNKNOWN_RETRY: Duration = Duration::from_millis(20);
+/// Once the wait would be longer the device is told that nobody knows.
+const UNKNOWN_RETRY_MAX: Duration = Duration::from_secs(2);
+/// Envelopes among which such a commit is looked for.
+const NEWEST: usize = 64;
 
 /// A reading on its way.
 pub(crate) struct Item {
@@ -220,7 +231,39 @@ impl Writer {
             at: now,
             answer,
         });
-        self.store.commit(Commit { appends, answer, ..Commit::default() }).await
+        let inbox = appends.iter().flat_map(|append| &append.events).take(1);
+        let inbox = inbox.map(|event| InboxMark { consumer: WRITER, message_id: event.id }).collect();
+        self.commit_surely(Commit { appends, answer, inbox, ..Commit::default() }).await
+    }
+
+    /// Commits; asks again while nobody knows the outcome. The commit's own mark stops it from being stored
+    /// twice, and a device that hears "unknown" would send its readings again.
+    async fn commit_surely(&self, commit: Commit) -> Result<Committed, CommitError> {
+        let mut wait = UNKNOWN_RETRY;
+        let mut in_doubt = false;
+        loop {
+            let outcome = self.store.commit(commit.clone()).await;
+            match outcome {
+                Err(CommitError::Repeated { .. }) if in_doubt => return Ok(self.found(&commit).await),
+                Err(CommitError::Unknown(_)) => in_doubt = true,
+                Err(CommitError::Unavailable(_)) if in_doubt => {}
+                other => return other,
+            }
+            if wait > UNKNOWN_RETRY_MAX {
+                return outcome.map_err(|error| CommitError::Unknown(error.to_string()));
+            }
+            self.clock.sleep(wait).await;
+            wait *= 2;
+        }
+    }
+
+    /// Where a commit lies that was stored without an answer. When the log can't be read its readings are
+    /// recognised all the same, and missing in the history until the next start.
+    async fn found(&self, commit: &Commit) -> Committed {
+        let last = commit.appends.last().and_then(|append| append.events.last()).map(|event| event.id);
+        let newest = self.store.read_back("readings", Position::MAX >> 1, NEWEST).await.unwrap_or_default();
+        let found = newest.iter().find(|recorded| Some(recorded.envelope.id) == last);
+        Committed { last_position: found.map_or(0, |recorded| recorded.position), versions: Vec::new() }
     }
 
     fn event(&self, draft: &Draft, now: Timestamp) -> NewEvent {

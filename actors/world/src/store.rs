@@ -8,7 +8,10 @@ use shers_runtime::{
     Commit, CommitError, Committed, Document, Position, Recorded, SavedAnswer, Store, StoreError,
     testing::MemoryStore,
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use tokio::sync::watch;
 
 /// See the module.
@@ -17,6 +20,9 @@ pub struct FaultyStore {
     life: Arc<Life>,
     dial: Arc<Dial>,
     chance: Arc<Shared>,
+    /// One channel for each listener: tokio's watch wakes several listeners of one channel in an order of
+    /// its own chance, which no seed reaches.
+    heads: Mutex<Vec<watch::Sender<Position>>>,
 }
 
 /// What becomes of a commit.
@@ -32,7 +38,7 @@ impl FaultyStore {
     /// The store of one life.
     #[must_use]
     pub fn new(inner: Arc<MemoryStore>, life: Arc<Life>, dial: Arc<Dial>, chance: Arc<Shared>) -> Self {
-        Self { inner, life, dial, chance }
+        Self { inner, life, dial, chance, heads: Mutex::default() }
     }
 
     /// Time passes; a dead process waits for ever.
@@ -44,6 +50,18 @@ impl FaultyStore {
         if !self.life.is_on() {
             std::future::pending::<()>().await;
         }
+    }
+
+    /// Commits for good and tells every listener, in the order in which they came.
+    async fn store(&self, commit: Commit) -> Result<Committed, CommitError> {
+        let committed = self.inner.commit(commit).await?;
+        let head = *self.inner.head().borrow();
+        let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
+        heads.retain(|listener| listener.receiver_count() > 0);
+        for listener in heads.iter() {
+            listener.send_if_modified(|known| std::mem::replace(known, head) != head);
+        }
+        Ok(committed)
     }
 
     fn fate(&self) -> Fate {
@@ -84,13 +102,13 @@ impl Store for FaultyStore {
                 return Err(CommitError::Unknown("the world lost the commit".to_owned()));
             }
             Fate::LostAfter => {
-                self.inner.commit(commit).await?;
+                self.store(commit).await?;
                 self.wait(200).await;
                 return Err(CommitError::Unknown("the world lost the answer".to_owned()));
             }
             Fate::Good => {}
         }
-        let committed = self.inner.commit(commit).await;
+        let committed = self.store(commit).await;
         // Others may hear of it before the one who wrote it, and the process may die in between.
         self.wait(3).await;
         committed
@@ -121,7 +139,9 @@ impl Store for FaultyStore {
         self.inner.read_incident(incident, after, limit).await
     }
     fn head(&self) -> watch::Receiver<Position> {
-        self.inner.head()
+        let (listener, head) = watch::channel(*self.inner.head().borrow());
+        self.heads.lock().unwrap_or_else(PoisonError::into_inner).push(listener);
+        head
     }
     fn epoch(&self) -> String {
         self.inner.epoch()

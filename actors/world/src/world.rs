@@ -116,20 +116,16 @@ pub fn run(script: Script) -> Result<Outcome, Box<Broken>> {
             return Err(broken(TEST_START, vec![no], Vec::new()));
         }
     };
-    let world = {
-        let _inside = runtime.enter();
-        Rc::new(World::new(script))
-    };
+    // Outside the runtime tokio's clock is the real one.
+    let _inside = runtime.enter();
+    let world = Rc::new(World::new(script));
     let mut restarts = 0;
     loop {
         let life = Arc::new(Life::default());
         let local = LocalSet::new();
         let end = local.block_on(&runtime, Rc::clone(&world).live(Arc::clone(&life)));
         life.end();
-        {
-            let _inside = runtime.enter();
-            drop(local);
-        }
+        drop(local);
         let now = world.ground.clock.now();
         world.city.borrow_mut().cut_off(now);
         match end {

@@ -48,6 +48,11 @@ impl From<diesel::result::Error> for Stop {
     }
 }
 
+/// SQLite's text of `SQLITE_FULL`, which diesel gives no kind of its own.
+fn is_disk_full(error: &diesel::result::Error) -> bool {
+    matches!(error, diesel::result::Error::DatabaseError(_, info) if info.message() == "database or disk is full")
+}
+
 type Reply = oneshot::Sender<Result<Committed, CommitError>>;
 
 impl Writer {
@@ -107,7 +112,8 @@ impl Writer {
         }
         if failure.is_none() {
             failure = self.connection.batch_execute("COMMIT").err();
-            in_doubt = failure.is_some();
+            // A full disk stops before the frame that would make it a commit; of other failures nobody knows.
+            in_doubt = failure.as_ref().is_some_and(|error| !is_disk_full(error));
         }
         if let Some(error) = failure {
             tracing::error!(%error, "writing to the log");

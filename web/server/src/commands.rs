@@ -4,7 +4,7 @@ use crate::config::{self, Config};
 use crate::embedded::{self, Mode};
 use crate::logging;
 use clap::{Args, Parser, Subcommand};
-use std::{error::Error, path::PathBuf};
+use std::{error::Error, io::Write, path::PathBuf};
 use toml::{Table, Value};
 
 type Failure = Box<dyn Error>;
@@ -151,9 +151,9 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             embedded::run(config, Mode::Demo(flags))
         }
         Command::Migrate => {
+            embedded::private(&config.top.data_dir);
             shers_db::SqliteStore::open(&config.top.data_dir, &shers_db::SqliteOptions::default())?;
-            println!("the database in {} is at this version", config.top.data_dir.display());
-            Ok(())
+            say(format_args!("the database in {} is at this version", config.top.data_dir.display()))
         }
         Command::Map { command: MapCommand::Build { file } } => {
             let map = shers_roads::RoadMap::load(&file)?;
@@ -167,19 +167,23 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             Ok(())
         }
         Command::Config => {
-            println!("{}", toml::to_string_pretty(&config.top)?);
-            println!("# sections {} are valid", config::SECTIONS.join(", "));
-            Ok(())
+            say(toml::to_string_pretty(&config.top)?)?;
+            say(format_args!("# sections {} are valid", config::SECTIONS.join(", ")))
         }
         Command::Topology => {
-            println!("exchange  embedded: durable cursors over the log (no AMQP exchange is configured)");
-            println!("partitions {}", shers_contract::routing::PARTITIONS);
-            for kind in shers_contract::Kind::ALL {
-                println!("kind      {kind}");
-            }
-            Ok(())
+            say("exchange  embedded: durable cursors over the log (no AMQP exchange is configured)")?;
+            say(format_args!("partitions {}", shers_contract::routing::PARTITIONS))?;
+            shers_contract::Kind::ALL.iter().try_for_each(|kind| say(format_args!("kind      {kind}")))
         }
         Command::DeadLetters { command } => dead_letters(&config, command),
+    }
+}
+
+/// Prints a line. A reader that has seen enough (`| head`) is no failure of ours.
+fn say(line: impl std::fmt::Display) -> Result<(), Failure> {
+    match writeln!(std::io::stdout(), "{line}") {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        told => Ok(told?),
     }
 }
 
@@ -189,13 +193,17 @@ fn dead_letters(config: &Config, command: DeadLetterCommand) -> Result<(), Failu
         .ok_or("name the server's token in SHERS_TOKEN, or in a file with token_file")?;
     let base = format!("http://{}/api/v1/dead-letters", config.top.listen);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // The client asks for a provider even where it speaks plain HTTP. A second default is refused; the first is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     runtime.block_on(async {
         let client = reqwest::Client::builder().no_proxy().build()?;
         let request = match &command {
             DeadLetterCommand::List => client.get(base),
             DeadLetterCommand::Replay { id } => client.post(format!("{base}/{id}/replay")),
         };
-        let response = request.bearer_auth(token).send().await?;
+        let response = request.bearer_auth(token).send().await.map_err(|error| {
+            format!("asking the server at {}: {error}; is it running? --listen names its address", config.top.listen)
+        })?;
         let status = response.status();
         let body: serde_json::Value = response.json().await.unwrap_or_default();
         if !status.is_success() {
@@ -203,9 +211,8 @@ fn dead_letters(config: &Config, command: DeadLetterCommand) -> Result<(), Failu
             return Err(format!("the server said {status}: {detail}").into());
         }
         match body.get("items").and_then(|items| items.as_array()) {
-            Some(items) => items.iter().for_each(|item| println!("{item}")),
-            None => println!("{body}"),
+            Some(items) => items.iter().try_for_each(|item| say(item)),
+            None => say(&body),
         }
-        Ok(())
     })
 }

@@ -17,7 +17,13 @@ use shers_runtime::{
 };
 use shers_simulation::{CityClock, CityOptions, Plot, PlotOptions};
 use shers_web::{Authentication, Jwt, JwtOptions, MapAssets, TokenDigest, WebDeps};
-use std::{collections::BTreeMap, error::Error, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 use tokio::sync::{oneshot, watch};
 
 type Failure = Box<dyn Error>;
@@ -53,6 +59,11 @@ async fn house(mut config: Config, mode: Mode, metrics: PrometheusHandle) -> Res
     let addr = listener.local_addr()?;
     let map = Arc::new(load_map(&config)?);
     let exercise = matches!(mode, Mode::Demo(_));
+    let facilities = match &mode {
+        Mode::Demo(DemoFlags { facilities: Some(path), .. }) => shers_roads::facilities_from_geojson(path)?,
+        _ => map.facilities().to_vec(),
+    };
+    private(&config.top.data_dir);
     let directory = data_directory(&config, exercise)?;
     let store: Arc<dyn Store> = SqliteStore::open(&directory, &SqliteOptions::default())?;
     let speed = if let Mode::Demo(flags) = &mode { flags.speed } else { 1.0 };
@@ -81,7 +92,9 @@ async fn house(mut config: Config, mode: Mode, metrics: PrometheusHandle) -> Res
     let (stopping, stop) = watch::channel(false);
     let city = match mode {
         Mode::Serve => None,
-        Mode::Demo(flags) => Some(spawn_city(flags, addr, token.unwrap_or_default(), &deps, map, stop.clone())?),
+        Mode::Demo(flags) => {
+            Some(spawn_city(flags, addr, token.unwrap_or_default(), &deps, (map, &facilities), stop.clone())?)
+        }
     };
     let until_done = city.is_some();
     let city = rt::spawn(async move {
@@ -145,6 +158,16 @@ fn data_directory(config: &Config, exercise: bool) -> Result<PathBuf, Failure> {
         }
     }
     Ok(directory)
+}
+
+/// Patients' data is for the owner alone: a directory that is made here is closed to everyone else. One that
+/// exists keeps the rights a person gave it, and whether it can be used is the store's to say.
+pub fn private(directory: &Path) {
+    use std::os::unix::fs::DirBuilderExt;
+    if !directory.exists() {
+        // What goes wrong here goes wrong again in the store, which says it better.
+        let _ = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    }
 }
 
 /// 256 random bits as text.
@@ -291,20 +314,16 @@ fn spawn_city(
     addr: SocketAddr,
     token: String,
     deps: &Deps,
-    map: Arc<RoadMap>,
+    (map, facilities): (Arc<RoadMap>, &[shers_roads::Facility]),
     mut stop: watch::Receiver<bool>,
 ) -> Result<CityDone, Failure> {
-    let facilities = match &flags.facilities {
-        Some(path) => shers_roads::facilities_from_geojson(path)?,
-        None => map.facilities().to_vec(),
-    };
     let size = PlotOptions {
         seed: flags.seed,
         patients: flags.patients as usize,
         units: flags.units as usize,
         endless: !flags.until_done,
     };
-    let plot = Plot::new(size, &map, &facilities);
+    let plot = Plot::new(size, &map, facilities);
     let told = serde_json::to_value(&plot.stories)?;
     let options = CityOptions {
         base: format!("http://{addr}"),

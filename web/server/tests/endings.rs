@@ -104,7 +104,8 @@ fn a_second_call_joins_the_open_incident_and_never_opens_another() {
         assert_eq!(first.body["incident_id"], incident["incident_id"]);
         let again = client.try_post("/incidents", &call, &key).await.expect("an answer");
         assert_eq!((again.status, &again.body), (first.status, &first.body), "the same key, the same answer");
-        let reused = client.try_post("/incidents", &json!({"priority": 1, "summary": "other"}), &key).await;
+        let reused =
+            client.try_post("/incidents", &json!({"patient_id": "p-1", "priority": 1, "summary": "other"}), &key).await;
         reused.expect("an answer").expect_problem(422, "idempotency-key-reused", &["new key"]);
         let mut sos = world::ill("p-1", 2);
         sos["sos"] = json!(true);

@@ -8,7 +8,7 @@ use serde_json::Value;
 use shers_contract::{
     IncidentId, Timestamp, UnitId,
     dispatch::{
-        Assigned, DispatchEvent, EtaChanged, Retired, StatusChanged, Unassigned, UnitEvent, UnitProfile, UnitStatus,
+        Assigned, DispatchEvent, Diverted, EtaChanged, Retired, StatusChanged, Unassigned, UnitEvent, UnitProfile, UnitStatus,
     },
 };
 
@@ -33,6 +33,7 @@ pub fn decide(unit: &Unit, command: &UnitCommand, now: Timestamp) -> Decision {
             | UnitCommand::Report(_)
             | UnitCommand::Assign(_)
             | UnitCommand::Release { .. }
+            | UnitCommand::Divert { .. }
             | UnitCommand::TurnoutPassed { .. }
             | UnitCommand::NoteStall { .. }
             | UnitCommand::NoteEta { .. },
@@ -62,6 +63,9 @@ pub fn decide(unit: &Unit, command: &UnitCommand, now: Timestamp) -> Decision {
                 && worth_saying(mission, *leg, *arrives_at, now, *change_ms, *interval_ms);
             Ok(if news { vec![eta_changed(unit, mission, *leg, *arrives_at, (eta_source, None))] } else { Vec::new() })
         }
+        (Unit::Serving(unit), UnitCommand::Divert { order, from_incident, min_remaining_ms }) => {
+            divert(unit, order, from_incident, *min_remaining_ms, now)
+        }
         (Unit::Serving(unit), UnitCommand::TurnoutPassed { incident_id }) => turnout_passed(unit, incident_id, now),
         (Unit::Serving(unit), UnitCommand::NoteStall { incident_id, reason, arrives_at, eta_source }) => {
             let stalls = unit.mission().filter(|(mission, leg)| {
@@ -86,6 +90,7 @@ pub fn decide(unit: &Unit, command: &UnitCommand, now: Timestamp) -> Decision {
             | UnitCommand::Patch(_)
             | UnitCommand::Report(_)
             | UnitCommand::Assign(_)
+            | UnitCommand::Divert { .. }
             | UnitCommand::Release { .. },
         ) => Err(UnitRefusal::Retired),
     }
@@ -273,6 +278,11 @@ fn assign(unit: &Serving, order: &Assigned, now: Timestamp) -> Decision {
     if let Some(shift) = unit.profile.shift.filter(|_| !unit.on_shift(now)) {
         return Err(UnitRefusal::OffShift(shift));
     }
+    Ok(sent(unit, order, now))
+}
+
+/// Reservation, assignment and decision.
+fn sent(unit: &Serving, order: &Assigned, now: Timestamp) -> Vec<FleetEvent> {
     let status = |previous: Option<UnitStatus>| StatusChanged {
         unit_id: unit.profile.unit_id.clone(),
         previous,
@@ -285,11 +295,44 @@ fn assign(unit: &Serving, order: &Assigned, now: Timestamp) -> Decision {
         reason: None,
     };
     let order = Assigned { unit_id: unit.profile.unit_id.clone(), ..order.clone() };
-    Ok(vec![
+    vec![
         FleetEvent::Unit(UnitEvent::Reserved(status(unit.status()))),
         FleetEvent::Unit(UnitEvent::Assigned(status(Some(UnitStatus::Reserved)))),
         FleetEvent::Dispatch(DispatchEvent::Assigned(order)),
-    ])
+    ]
+}
+
+/// From one incident to a sicker patient's, in one append: it is never on two, and the other is told.
+fn divert(unit: &Serving, order: &Assigned, from: &IncidentId, min_remaining_ms: i64, now: Timestamp) -> Decision {
+    let status = unit.status().unwrap_or(UnitStatus::OutOfService);
+    let Some((mission, leg)) = unit.mission() else {
+        return Err(UnitRefusal::NotAssigned { status, incident_id: from.clone() });
+    };
+    if mission.incident_id == order.incident_id {
+        return Ok(Vec::new());
+    }
+    if mission.incident_id != *from {
+        return Err(UnitRefusal::NotAssigned { status, incident_id: from.clone() });
+    }
+    let remaining_ms = mission.expected.map_or(0, |expected| expected.arrives_at.ms_since(now));
+    if !matches!(leg, Leg::Assigned | Leg::Enroute) || mission.diverted || remaining_ms < min_remaining_ms {
+        return Err(UnitRefusal::StaysOnItsWay { status, incident_id: from.clone() });
+    }
+    let (unit_id, reason) = (unit.profile.unit_id.clone(), order.reason.clone());
+    let end = Unassigned {
+        incident_id: from.clone(),
+        unit_id: unit_id.clone(),
+        reason: reason.clone(),
+        by: order.by.clone(),
+        reopen: true,
+    };
+    let diverted = Diverted { incident_id: order.incident_id.clone(), from_incident_id: from.clone(), unit_id, reason };
+    let mut events = vec![
+        FleetEvent::Dispatch(DispatchEvent::Diverted(diverted)),
+        FleetEvent::Dispatch(DispatchEvent::Unassigned(end)),
+    ];
+    events.extend(sent(unit, order, now));
+    Ok(events)
 }
 
 /// A crew that does not answer can't be reached, so it is out of service until it reports; its incident

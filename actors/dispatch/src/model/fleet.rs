@@ -43,6 +43,19 @@ pub struct Stalled {
     pub reason: String,
 }
 
+/// A unit on its way that could turn to another patient.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Movable {
+    /// Which.
+    pub unit_id: UnitId,
+    /// For which incident it is on its way.
+    pub incident_id: IncidentId,
+    /// Where it is.
+    pub at: LatLon,
+    /// Seconds until its expected arrival.
+    pub remaining_s: u32,
+}
+
 /// A unit that stays within this many metres stands.
 const STILL_M: f64 = 50.0;
 
@@ -193,6 +206,21 @@ impl Fleet {
             Some(Stalled { unit_id, incident_id, at: fix.location, to, reason })
         };
         self.units.iter().filter_map(stalled).collect()
+    }
+
+    /// Units that have not arrived at their scene, were not moved before and offer what is needed.
+    #[must_use]
+    pub fn movable(&self, needs: &[String], now: Timestamp, stale_ms: i64) -> Vec<Movable> {
+        let movable = |(id, seen): (&UnitId, &Seen)| {
+            let (mission, leg) = seen.unit.mission()?;
+            let before_scene = matches!(leg, Leg::Assigned | Leg::Enroute) && !mission.diverted;
+            let offers_all = needs.iter().all(|need| offers(&seen.unit.profile, need));
+            let expected = mission.expected.filter(|_| before_scene && offers_all && seen.unit.on_shift(now))?;
+            let at = self.whereabouts(seen, now, stale_ms).ok()?;
+            let remaining_s = u32::try_from(expected.arrives_at.ms_since(now) / 1_000).unwrap_or(0);
+            Some(Movable { unit_id: id.clone(), incident_id: mission.incident_id.clone(), at, remaining_s })
+        };
+        self.units.iter().filter_map(movable).collect()
     }
 
     /// One unit.

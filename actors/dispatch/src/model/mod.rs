@@ -5,6 +5,8 @@
 //! - [`hospital`]: a hospital's file, and which hospital a crew drives to.
 //! - [`fleet`]: what the desk sees of all units, and which of them may be sent.
 //! - [`desk`]: the recommendation with its sentence, and the order of the waiting.
+//! - [`diversion`]: whether a unit on its way is moved to a sicker patient.
+//! - [`joint`]: several waiting incidents and several free units at once.
 //! - [`case`]: what the log says about an incident.
 //! - [`breaker`]: whether a provider of drive times that failed is asked again.
 //! - [`positions`]: which fixes are believed.
@@ -13,9 +15,11 @@ pub mod breaker;
 pub mod case;
 pub mod decision;
 pub mod desk;
+pub mod diversion;
 pub mod event;
 pub mod fleet;
 pub mod hospital;
+pub mod joint;
 pub mod positions;
 pub mod refusal;
 pub mod transition;

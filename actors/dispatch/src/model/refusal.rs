@@ -49,6 +49,13 @@ pub enum UnitRefusal {
         /// To which it is not assigned.
         incident_id: IncidentId,
     },
+    /// It is not moved to another incident: it was moved before, or it has all but arrived.
+    StaysOnItsWay {
+        /// Its status.
+        status: UnitStatus,
+        /// Where it goes.
+        incident_id: IncidentId,
+    },
     /// It can't be called off: a patient is on board or was handed over.
     TooLate {
         /// Its status.
@@ -68,7 +75,7 @@ fn words(statuses: &[UnitStatus]) -> Vec<&'static str> {
 }
 
 fn in_state(detail: String, status: UnitStatus) -> Problem {
-    Problem::conflict(detail).with("status", status.as_str()).with("allowed", words(allowed_after(status)))
+    Problem::conflict(detail).with("current_status", status.as_str()).with("allowed", words(allowed_after(status)))
 }
 
 fn illegal(current: UnitStatus, asked: UnitStatus) -> Problem {
@@ -89,7 +96,7 @@ impl From<UnitRefusal> for Problem {
                 Self::conflict("a unit with this id is registered with other data; change it with PATCH")
             }
             UnitRefusal::Retired => Self::conflict("the unit was retired for good; register its crew under another id")
-                .with("status", "retired"),
+                .with("current_status", "retired"),
             UnitRefusal::IllegalStatus { current, asked } => illegal(current, asked),
             UnitRefusal::OtherIncident { status, own: Some(own), asked } => {
                 in_state(format!("the unit is {status} for incident {own}, not for {asked}"), status)
@@ -115,6 +122,12 @@ impl From<UnitRefusal> for Problem {
             UnitRefusal::NotAssigned { status, incident_id } => {
                 in_state(format!("the unit is {status} and not assigned to incident {incident_id}"), status)
             }
+            UnitRefusal::StaysOnItsWay { status, incident_id } => in_state(
+                format!(
+                    "the unit is {status} for incident {incident_id} and is not moved: it was moved before, or it has all but arrived"
+                ),
+                status,
+            ),
             UnitRefusal::TooLate { status } => in_state(
                 format!(
                     "the unit is {status}: the patient is on board or handed over, so it can't be taken off the incident"

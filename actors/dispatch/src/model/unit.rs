@@ -92,6 +92,8 @@ pub struct Mission {
     pub expected: Option<Expected>,
     /// It was told that the unit does not move.
     pub stalled: bool,
+    /// It was moved here from another incident, and is not moved again.
+    pub diverted: bool,
 }
 
 /// An expected arrival as announced.
@@ -278,6 +280,15 @@ pub enum UnitCommand {
         /// Shortest time between two announcements, in milliseconds.
         interval_ms: i64,
     },
+    /// Move it from an incident to a sicker patient's.
+    Divert {
+        /// The new order; its reason states the gain for both.
+        order: Box<Assigned>,
+        /// From which incident.
+        from_incident: IncidentId,
+        /// Nearer to its arrival than this, in milliseconds, it is left alone.
+        min_remaining_ms: i64,
+    },
     /// The time to set out has passed; given by the unit's own deadline.
     TurnoutPassed {
         /// For which incident.
@@ -457,9 +468,11 @@ fn next_duty(status: UnitStatus, change: &StatusChanged, before: Option<(Mission
         UnitStatus::Arrived => Leg::Arrived(hospital(), change.loaded_distance_m),
         UnitStatus::HandedOver => Leg::HandedOver(hospital(), change.loaded_distance_m),
     };
-    let mission = before.map(|(mission, _)| mission).or_else(|| {
+    // Another incident than before: the unit was moved.
+    let diverted = before.as_ref().zip(change.incident_id.as_ref()).is_some_and(|((m, _), id)| m.incident_id != *id);
+    let mission = before.map(|(mission, _)| mission).filter(|_| !diverted).or_else(|| {
         let incident_id = change.incident_id.clone()?;
-        Some(Mission { incident_id, order: None, assigned_at: at, expected: None, stalled: false })
+        Some(Mission { incident_id, order: None, assigned_at: at, expected: None, stalled: false, diverted })
     });
     match mission {
         Some(mission) => Duty::Busy { mission: expecting(mission, &leg, change.at), leg },

@@ -58,8 +58,13 @@ impl World {
 
     /// The service started over `store`, `later_s` seconds after the tests begin.
     pub async fn over(store: Arc<MemoryStore>, later_s: i64) -> Self {
+        Self::with(store, later_s, Settings::default()).await
+    }
+
+    /// The same with other settings.
+    pub async fn with(store: Arc<MemoryStore>, later_s: i64, settings: Settings) -> Self {
         let deps = deps_at(Arc::clone(&store) as Arc<dyn Store>, TEST_START.plus_ms(later_s * 1_000));
-        let started = shers_dispatch::start(deps.clone(), Settings::default(), Arc::new(StraightLine::default())).await;
+        let started = shers_dispatch::start(deps.clone(), settings, Arc::new(StraightLine::default())).await;
         Self { store, deps, endpoint: started.expect("starts") }
     }
 

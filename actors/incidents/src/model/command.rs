@@ -184,15 +184,15 @@ impl From<Refusal> for Problem {
             Refusal::Over { status } => Problem::conflict(format!(
                 "the incident is {status}, so no further call can join it; a new call opens a new incident"
             ))
-            .with("status", status),
+            .with("current_status", status),
             Refusal::NotAllowed { action, status, instead } => {
                 Problem::conflict(format!("an incident that is {status} cannot be {action}; {instead}"))
-                    .with("status", status)
+                    .with("current_status", status)
             }
             Refusal::PatientOnBoard { unit_id, status } => Problem::conflict(format!(
                 "unit {unit_id} has the patient on board, so the incident cannot be cancelled; resolve it instead"
             ))
-            .with("status", status)
+            .with("current_status", status)
             .with("unit_id", json!(unit_id)),
         }
     }
