@@ -134,9 +134,8 @@ fn resident() -> f64 {
 /// The child process: `bare` or `kept`, and how many.
 pub fn child(kind: &str, count: usize) -> Result<(), Failure> {
     let at = system_now();
-    let per_actor = actix_rt::System::new().block_on(async {
-        if kind == "bare" { bare(count, at).await } else { kept(count, at).await }
-    })?;
+    let per_actor = actix_rt::System::new()
+        .block_on(async { if kind == "bare" { bare(count, at).await } else { kept(count, at).await } })?;
     writeln!(std::io::stdout(), "{per_actor}")?;
     Ok(())
 }
@@ -203,6 +202,14 @@ pub fn run(bench: &Bench, report: &mut Report) -> Result<(), Failure> {
         median(&bares),
         incidents::EVENTS
     );
-    report.add("actors", "idle incident actor / bare actix actor", "times bare", Some((2.0, 1.3)), &ratios, Vec::new(), note);
+    report.add(
+        "actors",
+        "idle incident actor / bare actix actor",
+        "times bare",
+        Some((2.0, 1.3)),
+        &ratios,
+        Vec::new(),
+        note,
+    );
     Ok(())
 }

@@ -29,8 +29,7 @@ pub struct Process {
 impl Process {
     /// Starts `command`, whose first line on standard output names its address.
     pub fn start(mut command: Command, log: &Path) -> Result<Self, Failure> {
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(fs::File::create(log)?).spawn()?;
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(fs::File::create(log)?).spawn()?;
         let mut line = String::new();
         let out = child.stdout.take().ok_or("no output")?;
         BufReader::new(out).read_line(&mut line)?;
@@ -53,7 +52,8 @@ impl Process {
     /// User and system time so far, in microseconds.
     pub fn cpu_us(&self) -> f64 {
         let stat = self.stat("stat");
-        let fields: Vec<&str> = stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().collect()).unwrap_or_default();
+        let fields: Vec<&str> =
+            stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().collect()).unwrap_or_default();
         let ticks = |place: usize| fields.get(place).and_then(|text| text.parse::<f64>().ok()).unwrap_or(f64::NAN);
         (ticks(11) + ticks(12)) / TICKS_PER_S * 1e6
     }

@@ -2,8 +2,7 @@
 //! deadline in an hour.
 
 use shers_contract::{
-    DomainEvent, IncidentId, PatientId, Timestamp,
-    derived_uuid,
+    DomainEvent, IncidentId, PatientId, Timestamp, derived_uuid,
     envelope::{Envelope, StreamName, Traceparent},
     incident::{CallReceived, CallSource, IncidentEvent, Priority},
 };

@@ -57,7 +57,11 @@ fn wait_until(at: Instant) {
 }
 
 /// Gives the connections their turns, and the emergencies their instants.
-fn pace(plan: &Plan, lanes: &[mpsc::UnboundedSender<()>], emergencies: &mpsc::UnboundedSender<(usize, Instant)>) -> usize {
+fn pace(
+    plan: &Plan,
+    lanes: &[mpsc::UnboundedSender<()>],
+    emergencies: &mpsc::UnboundedSender<(usize, Instant)>,
+) -> usize {
     let started = Instant::now() + Duration::from_millis(200);
     let mut next_emergency = started + BETWEEN;
     let mut sent = 0;
@@ -169,7 +173,10 @@ fn round(addr: SocketAddr, plan: Plan) -> Result<Result<Seen, String>, Failure> 
             )
         };
         let limit = PATIENCE + 2 * BETWEEN * u32::try_from(count).unwrap_or(1);
-        tokio::time::timeout(limit, all).await.map_err(|_| "not every emergency was heard of in time")?.map(|(p, (), ())| p)
+        tokio::time::timeout(limit, all)
+            .await
+            .map_err(|_| "not every emergency was heard of in time")?
+            .map(|(p, (), ())| p)
     })?;
     let accepted = loaded.join().map_err(|_| "the background died")?;
     if accepted != sent || accepted_emergencies != count {
@@ -213,7 +220,9 @@ impl Figures {
 
     fn tell(self, report: &mut Report, names: [&'static str; 4], goal: Option<(f64, f64)>) {
         let (us_50, us_99, sync) = (median(&self.us_50), median(&self.us_99), median(&self.sync_us));
-        let note = format!("triage.status.emergency {us_50:.0} us at the 50th, {us_99:.0} us at the 99th centile; fdatasync {sync:.0} us");
+        let note = format!(
+            "triage.status.emergency {us_50:.0} us at the 50th, {us_99:.0} us at the 99th centile; fdatasync {sync:.0} us"
+        );
         let unit = "fdatasyncs";
         let [t50, t99, o50, o99] = names;
         report.add("latency", t50, unit, goal, &self.triage_50, self.void.clone(), note.clone());

@@ -58,11 +58,7 @@ impl Template {
     /// `count` readings in one POST: an object for one, an array for more; of patients from `first` on.
     pub fn new(token: &str, first: usize, count: usize, patients: usize, now: Timestamp) -> Self {
         let one = |n: usize| reading(&patient((first + n) % patients), &at(now), 100_000_000, NORMAL);
-        let body = if count == 1 {
-            one(0)
-        } else {
-            format!("[{}]", (0..count).map(one).collect::<Vec<_>>().join(","))
-        };
+        let body = if count == 1 { one(0) } else { format!("[{}]", (0..count).map(one).collect::<Vec<_>>().join(",")) };
         let bytes = http::request("POST", "/api/v1/vitals", token, &body);
         let places = |what: &str| {
             let text = String::from_utf8_lossy(&bytes);

@@ -22,7 +22,8 @@ fn fill(bench: &Bench, directory: &Path, patients: usize, incidents: usize, unit
     let now = system_now();
     let reading = |n: usize| if n < incidents { readings::emergency(n, now) } else { readings::normal(n, now) };
     let all: Vec<String> = (0..patients).map(reading).collect();
-    let posts = all.chunks(100).map(|chunk| request("POST", "/api/v1/vitals", TOKEN, &format!("[{}]", chunk.join(","))));
+    let posts =
+        all.chunks(100).map(|chunk| request("POST", "/api/v1/vitals", TOKEN, &format!("[{}]", chunk.join(","))));
     block_on(send_all(house.addr, posts.collect(), 4))?;
     let registered = (0..units).map(|n| {
         let (lat, lon) = place(n);
@@ -68,7 +69,9 @@ pub fn run(bench: &Bench, report: &mut Report) -> Result<(), Failure> {
         starts.push(took);
         empty.push(empty_s);
     }
-    let note = format!("{count} open incidents waiting for a unit, after a restart, against the same {count} patients without");
+    let note = format!(
+        "{count} open incidents waiting for a unit, after a restart, against the same {count} patients without"
+    );
     report.add("resident", "memory per open incident", "bytes", None, &per_incident, Vec::new(), note);
     let note = format!("{count} units, after a restart");
     report.add("resident", "memory per unit", "bytes", None, &per_unit, Vec::new(), note);

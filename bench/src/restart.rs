@@ -26,7 +26,8 @@ fn fill(directory: &Path, count: usize) -> Result<(), Failure> {
         for chunk in all.chunks(AT_ONCE) {
             let commits = chunk.iter().map(|n| {
                 let events = incidents::new_events(*n, at);
-                let append = Append { stream: incidents::stream(*n), expected: Expected::Version(0), events, open: true };
+                let append =
+                    Append { stream: incidents::stream(*n), expected: Expected::Version(0), events, open: true };
                 store.commit(Commit { appends: vec![append], ..Commit::default() })
             });
             futures::future::try_join_all(commits).await?;

@@ -64,7 +64,13 @@ fn per_second(count: usize, took: Duration) -> f64 {
 }
 
 /// One round against the house: readings a second, or why it is void.
-fn house_round(house: &Process, head: &mut u64, connections: usize, per_post: usize, lasting: Duration) -> Result<Result<f64, String>, Failure> {
+fn house_round(
+    house: &Process,
+    head: &mut u64,
+    connections: usize,
+    per_post: usize,
+    lasting: Duration,
+) -> Result<Result<f64, String>, Failure> {
     let sent = block_on(closed_loop(house.addr, connections, per_post, lasting))?;
     let Counted { readings, doubled, head: now } = block_on(count_readings(house.addr, *head))?;
     *head = now;
@@ -105,7 +111,15 @@ pub fn single(bench: &Bench, report: &mut Report) -> Result<(), Failure> {
         }
     }
     let note = note("256 connections, echo reads and writes the typed reading", &ours, &theirs, "echoes/s");
-    report.add("readings", "one per POST / actix-web JSON echo", "times the echo", Some((0.45, 0.65)), &ratios, void, note);
+    report.add(
+        "readings",
+        "one per POST / actix-web JSON echo",
+        "times the echo",
+        Some((0.45, 0.65)),
+        &ratios,
+        void,
+        note,
+    );
     Ok(())
 }
 

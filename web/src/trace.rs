@@ -70,23 +70,23 @@ pub(crate) struct Spans;
 impl RootSpanBuilder for Spans {
     fn on_request_start(request: &ServiceRequest) -> Span {
         let ids = request.extensions().get::<RequestIds>().copied();
-        let span = tracing::info_span!(
-            "http.request",
-            http.method = %request.method(),
-            http.route = tracing::field::Empty,
-            http.status_code = tracing::field::Empty,
-            request.id = tracing::field::Empty,
-            trace_id = tracing::field::Empty,
-        );
-        if span.is_disabled() {
-            return span;
+        // Every field at once: recording one later makes the JSON logger parse and write all of them again.
+        match ids {
+            Some(ids) => tracing::info_span!(
+                "http.request",
+                http.method = %request.method(),
+                http.route = request.match_pattern().unwrap_or_else(|| "unknown".into()),
+                http.status_code = tracing::field::Empty,
+                request.id = %ids.id,
+                trace_id = format!("{:032x}", ids.traceparent.trace_id),
+            ),
+            None => tracing::info_span!(
+                "http.request",
+                http.method = %request.method(),
+                http.route = "unknown",
+                http.status_code = tracing::field::Empty
+            ),
         }
-        span.record("http.route", request.match_pattern().unwrap_or_else(|| "unknown".into()));
-        if let Some(ids) = ids {
-            span.record("request.id", tracing::field::display(ids.id));
-            span.record("trace_id", format!("{:032x}", ids.traceparent.trace_id));
-        }
-        span
     }
 
     fn on_request_end<B: MessageBody>(span: Span, outcome: &Result<ServiceResponse<B>, Error>) {
@@ -94,8 +94,9 @@ impl RootSpanBuilder for Spans {
             Ok(answer) => answer.status(),
             Err(error) => error.as_response_error().status_code(),
         };
-        span.record("http.status_code", status.as_u16());
+        // Only a failure is logged after this point, so only then somebody reads it.
         if status.is_server_error() {
+            span.record("http.status_code", status.as_u16());
             span.in_scope(|| tracing::warn!(status = status.as_u16(), "the request failed"));
         }
     }

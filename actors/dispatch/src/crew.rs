@@ -2,7 +2,7 @@
 
 use crate::desk::Desk;
 use crate::gateway::Driving;
-use crate::model::hospital::{Drive, by_suitability, choose, chosen_by_crew};
+use crate::model::hospital::{Drive, at_the_door_s, by_suitability, choose, chosen_by_crew};
 use crate::model::transition::from_fms;
 use crate::model::unit::{Report, Serving, UnitCommand};
 use crate::orders::checked_reason;
@@ -12,9 +12,6 @@ use shers_contract::{
     care::{Hospital, HospitalState},
     dispatch::{HospitalChoice, UnitStatus},
 };
-
-/// Hospitals compared in the sentence.
-const COMPARED: usize = 2;
 
 /// The status a report means, by name or by FMS digit.
 fn status_of(report: &StatusReport) -> Result<UnitStatus, Problem> {
@@ -96,7 +93,7 @@ impl Desk {
                 case.and_then(|case| case.request).map(|request| request.needs).unwrap_or_default()
             }
         };
-        Ok(self.propose_hospital(from, &needs).await)
+        Ok(self.propose_hospital(&unit.profile.unit_id, from, &needs).await)
     }
 
     async fn crew_choice(&self, id: &HospitalId, from: Option<LatLon>) -> Result<HospitalChoice, Problem> {
@@ -115,16 +112,23 @@ impl Desk {
             None => None,
         };
         let (drive_s, distance_m) = travel.map_or((0, 0), |trip| (trip.travel.duration_s, trip.travel.distance_m));
-        Ok(chosen_by_crew(&Drive { hospital: &hospital, drive_s, distance_m }))
+        Ok(chosen_by_crew(&Drive { hospital: &hospital, drive_s, distance_m, door_s: 0 }))
     }
 
-    /// The nearest suitable hospital by road.
-    pub(crate) async fn propose_hospital(&self, from: LatLon, needs: &[String]) -> Option<HospitalChoice> {
+    /// The suitable hospital that has the patient in its hands soonest.
+    pub(crate) async fn propose_hospital(
+        &self,
+        unit: &UnitId,
+        from: LatLon,
+        needs: &[String],
+    ) -> Option<HospitalChoice> {
         let hospitals: Vec<Hospital> = self.book.borrow().hospitals.values().cloned().collect();
+        let heading = self.book.borrow().fleet.heading(unit);
+        let times = self.settings.door_times();
         let refs: Vec<&Hospital> = hospitals.iter().collect();
-        for (suits, group) in by_suitability(&refs, needs) {
+        for (suits, group) in by_suitability(&refs, needs, &heading) {
             let places: Vec<LatLon> = group.iter().map(|hospital| hospital.location).collect();
-            let ranking = match self.eta.rank_to(from, &places, Driving::Normal, COMPARED).await {
+            let ranking = match self.eta.rank_to(from, &places, Driving::Normal, places.len()).await {
                 Ok(ranking) => ranking,
                 Err(error) => {
                     tracing::warn!(%error, "choosing a hospital failed; the crew has to");
@@ -133,7 +137,8 @@ impl Desk {
             };
             let drive = |(index, travel): &(usize, crate::gateway::Travel)| {
                 let hospital = group.get(*index).copied()?;
-                Some(Drive { hospital, drive_s: travel.duration_s, distance_m: travel.distance_m })
+                let door_s = at_the_door_s(hospital, &heading, &times);
+                Some(Drive { hospital, drive_s: travel.duration_s, distance_m: travel.distance_m, door_s })
             };
             let drives: Vec<Drive<'_>> = ranking.best.iter().filter_map(drive).collect();
             if let Some(choice) = choose(suits, &drives, ranking.source) {

@@ -102,7 +102,7 @@ impl Desk {
     /// Assigns the best unit, or lets the request wait. The caller has the turn.
     async fn place(&self, known: &Known, cause: Cause) -> Result<(), Failure> {
         let incident = &known.request.incident_id;
-        if !self.book.borrow().fleet.at_work_for(incident).is_empty() {
+        if !self.at_work(incident).await.map_err(retry)?.is_empty() {
             return self.mark(&cause).await;
         }
         if self.bell.take() {
@@ -163,14 +163,15 @@ impl Desk {
     }
 
     async fn serve(&self, incident: &IncidentId, plan: Option<Recommendation>) -> Result<(), Failure> {
-        let (known, version, at_work) = {
+        let (known, version) = {
             let book = self.book.borrow();
             let Some(known) = book.queue.known(incident).filter(|_| book.queue.waits(incident)).cloned() else {
                 return Ok(());
             };
             let version = book.wait_versions.get(incident).copied().unwrap_or(0);
-            (known, version, book.fleet.at_work_for(incident))
+            (known, version)
         };
+        let at_work = self.at_work(incident).await.map_err(retry)?;
         let cause = Cause {
             id: derived_uuid(&[WAITING, incident.as_str(), &version.to_string()]),
             consumer: Some(WAITING),
@@ -219,7 +220,14 @@ impl Desk {
         let mut unavailable = None;
         for candidate in recommendation.candidates.iter().take(self.settings.max_assign_attempts) {
             let from = self.whereabouts(&candidate.unit_id);
-            let order = order(recommendation, candidate, (from, to), DISPATCH, recommendation.reason.clone(), self.settings.turnout_ms());
+            let order = order(
+                recommendation,
+                candidate,
+                (from, to),
+                DISPATCH,
+                recommendation.reason.clone(),
+                self.settings.turnout_ms(),
+            );
             let command = UnitCommand::Assign(Box::new(order));
             match self.units.execute(candidate.unit_id.as_str(), command, cause.clone()).await {
                 Ok(_) => {
@@ -290,6 +298,20 @@ impl Desk {
             eta_source: self.eta.name().to_owned(),
             computed_at: self.deps.clock.now(),
         }
+    }
+
+    /// The units that work for an incident, by the log: the book hears of a commit a moment later than
+    /// those who listen to the log, and in that moment a unit that is gone still stands in it.
+    pub(crate) async fn at_work(&self, incident: &IncidentId) -> Result<Vec<UnitId>, StoreError> {
+        let believed = self.book.borrow().fleet.at_work_for(incident);
+        let mut at_work = Vec::with_capacity(believed.len());
+        for unit in believed {
+            let (state, _) = self.units.state(unit.as_str()).await?;
+            if state.serving().and_then(|seen| seen.incident()) == Some(incident) {
+                at_work.push(unit);
+            }
+        }
+        Ok(at_work)
     }
 
     /// Where a unit is believed to be.
@@ -368,6 +390,11 @@ impl Desk {
 /// Adds what a person could do better.
 pub(crate) fn advise(recommendation: &mut Recommendation, gain: &str) {
     recommendation.reason = format!("{} A diversion is advised: {gain}", recommendation.reason);
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn retry(error: StoreError) -> Failure {
+    Failure::Retry(error.to_string())
 }
 
 /// The assignment of a candidate.

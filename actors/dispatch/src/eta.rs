@@ -109,9 +109,7 @@ impl EtaSettings {
             Provider::Osrm => {
                 self.remote(Osrm::new(self.address("")?, budget, f64::from(self.max_snap_m))?, usize::MAX)
             }
-            Provider::Valhalla => {
-                self.remote(Valhalla::new(self.address("")?, budget, self.max_snap_m)?, usize::MAX)
-            }
+            Provider::Valhalla => self.remote(Valhalla::new(self.address("")?, budget, self.max_snap_m)?, usize::MAX),
             Provider::Google => {
                 let url = self.address("https://routes.googleapis.com")?;
                 self.remote(Google::new(url, self.key()?, budget)?, crate::gateway::GOOGLE_MAX_ELEMENTS)

@@ -25,7 +25,8 @@ impl Desk {
         for known in &waiting {
             found.push(self.recommendation_among(&known.request, keep).await);
         }
-        let units: BTreeSet<UnitId> = found.iter().flat_map(|r| r.candidates.iter().map(|c| c.unit_id.clone())).collect();
+        let units: BTreeSet<UnitId> =
+            found.iter().flat_map(|r| r.candidates.iter().map(|c| c.unit_id.clone())).collect();
         let units: Vec<UnitId> = units.into_iter().collect();
         let costs = waiting.iter().zip(&found).map(|(known, recommendation)| {
             let cost = |unit: &UnitId| {
@@ -39,7 +40,8 @@ impl Desk {
         let chosen: Vec<Option<UnitId>> = chosen.iter().map(goes).collect();
         let mut plans = BTreeMap::new();
         for (recommendation, unit) in found.into_iter().zip(&chosen) {
-            let mut plan = unit.as_ref().map_or_else(|| recommendation.clone(), |unit| preferring(&recommendation, unit));
+            let mut plan =
+                unit.as_ref().map_or_else(|| recommendation.clone(), |unit| preferring(&recommendation, unit));
             plan.candidates.truncate(self.settings.max_candidates.max(2));
             plans.insert(plan.incident_id.clone(), plan);
         }

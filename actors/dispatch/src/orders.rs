@@ -102,7 +102,8 @@ impl Desk {
         let listed = recommendation.candidates.iter().find(|candidate| candidate.unit_id == *unit).cloned();
         let draft = listed.clone().unwrap_or(Candidate { unit_id: unit.clone(), eta_s: 0, distance_m: 0 });
         let text = self.order_reason(unit, by, reason, recommendation);
-        let draft = order(recommendation, &draft, (from, to), by, text.clone().unwrap_or_default(), self.settings.turnout_ms());
+        let draft =
+            order(recommendation, &draft, (from, to), by, text.clone().unwrap_or_default(), self.settings.turnout_ms());
         state.decide(&UnitCommand::Assign(Box::new(draft.clone())), self.deps.clock.now())?;
         text?;
         if listed.is_some() {
@@ -114,8 +115,7 @@ impl Desk {
             )));
         };
         let trip = self.eta.travel(from, to, Driving::LightsAndSirens).await;
-        let trip =
-            trip.map_err(|error| Problem::conflict(format!("there is no drive time for {unit}: {error}")))?;
+        let trip = trip.map_err(|error| Problem::conflict(format!("there is no drive time for {unit}: {error}")))?;
         Ok(Assigned {
             eta_s: trip.travel.duration_s,
             distance_m: trip.travel.distance_m,
@@ -166,7 +166,8 @@ impl Desk {
         let reason = checked_reason(reason)?;
         let _turn = self.turn.lock().await;
         let (_, ended) = self.known_case(incident).await?;
-        let others = self.book.borrow().fleet.at_work_for(incident).iter().any(|other| other != unit);
+        let at_work = self.at_work(incident).await.map_err(|error| unreadable(&error))?;
+        let others = at_work.iter().any(|other| other != unit);
         let command = UnitCommand::Release {
             incident_id: incident.clone(),
             reason: reason.unwrap_or_else(|| "taken off by a dispatcher".to_owned()),

@@ -2,6 +2,7 @@
 
 use crate::eta::EtaSettings;
 use crate::model::diversion::Diversion;
+use crate::model::hospital::DoorTimes;
 use crate::model::positions::FixLimits;
 use serde::Deserialize;
 use std::time::Duration;
@@ -50,6 +51,10 @@ pub struct Settings {
     pub diversion_min_remaining_s: u32,
     /// Least gain for the sicker patient that is worth a move, in seconds.
     pub diversion_min_gain_s: u32,
+    /// Time from arrival to hand-over at a hospital that says nothing about it, in seconds.
+    pub default_offload_s: u32,
+    /// Added to it for each unit that heads to the same hospital already, in seconds.
+    pub offload_per_unit_s: u32,
     /// Positions are kept this long, in seconds.
     pub position_retention_s: u32,
     /// Old positions are dropped this often, in seconds.
@@ -82,6 +87,8 @@ impl Default for Settings {
             turnout_limit_s: 180,
             not_moving_s: 180,
             max_joint: 40,
+            default_offload_s: 1_200,
+            offload_per_unit_s: 300,
             diversion: Diversion::Off,
             diversion_min_remaining_s: 120,
             diversion_min_gain_s: 120,
@@ -119,6 +126,9 @@ impl Settings {
     }
     pub(crate) fn eta_interval_ms(&self) -> i64 {
         ms(self.eta_min_interval_s)
+    }
+    pub(crate) fn door_times(&self) -> DoorTimes {
+        DoorTimes { default_offload_s: self.default_offload_s, per_unit_s: self.offload_per_unit_s }
     }
     pub(crate) fn turnout_ms(&self) -> i64 {
         ms(self.turnout_limit_s)

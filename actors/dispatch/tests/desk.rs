@@ -53,27 +53,25 @@ fn the_waiting_are_served_by_priority_then_age() {
 
 #[test]
 fn several_that_come_free_are_shared_out_together_and_the_sentence_says_so() {
+    let store = MemoryStore::new();
     on_arbiter(async {
-        let world = World::new().await;
-        // Both units are off shift until the fleet is looked at as a whole.
+        let first = World::over(Arc::clone(&store), 0).await;
+        let now = first.deps.clock.now();
+        let shift = json!({"from": now.plus_ms(300_000), "until": now.plus_ms(9_000_000)});
         for (id, km) in [("a", 0.0), ("b", 2.0)] {
-            world.unit(id, km).await;
-            world.status(id, "out-of-service").await.expect("off");
+            first.unit_with(json!({"unit_id": id, "location": place(km), "shift": shift})).await;
         }
-        // One by one, i-1 (at 0.9 km) would take a, and i-2 (at -8 km) would get b from 10 km away.
-        world.request(request("i-1", 2, Some(0.9), 100)).await;
-        world.request(request("i-2", 2, Some(-8.0), 50)).await;
-        world.until("dispatch.waiting", 2).await;
-        // Both reports are taken before the desk has its turn.
-        let (one, two) = futures::join!(world.status("a", "available"), world.status("b", "available"));
-        assert!(one.is_ok() && two.is_ok());
-        let assigned = world.until("dispatch.assigned", 2).await;
-        if world.assignments() == [pair("i-1", "b"), pair("i-2", "a")] {
-            let reason = assigned[0]["reason"].as_str().expect("text");
-            assert!(reason.contains("though a is closer"), "{reason}");
-        } else {
-            assert_eq!(world.assignments(), [pair("i-1", "a"), pair("i-2", "b")], "a was served when it came alone");
-        }
+        first.request(request("i-1", 2, Some(0.9), 100)).await;
+        first.request(request("i-2", 2, Some(-8.0), 50)).await;
+        first.until("dispatch.waiting", 2).await;
+    });
+    on_arbiter(async {
+        // Both shifts have begun. One by one, i-1 would take a, and b would go 10 km to i-2.
+        let second = World::over(Arc::clone(&store), 400).await;
+        let assigned = second.until("dispatch.assigned", 2).await;
+        assert_eq!(second.assignments(), [pair("i-1", "b"), pair("i-2", "a")]);
+        let reason = assigned[0]["reason"].as_str().expect("text");
+        assert!(reason.contains("though a is closer"), "{reason}");
     });
 }
 

@@ -291,7 +291,8 @@ fn settings_without_address_or_key_are_refused_and_built_in_needs_neither() {
     assert_eq!(source(settings), Ok("straight-line"));
     let no_url = source(EtaSettings { provider: Provider::Osrm, ..EtaSettings::default() });
     assert!(no_url.expect_err("no address").contains("http://"));
-    let google = EtaSettings { provider: Provider::Google, api_key_env: "NOT_SET_ANYWHERE".into(), ..EtaSettings::default() };
+    let google =
+        EtaSettings { provider: Provider::Google, api_key_env: "NOT_SET_ANYWHERE".into(), ..EtaSettings::default() };
     assert!(source(google.clone()).expect_err("no key").contains("NOT_SET_ANYWHERE"));
     let file = std::env::temp_dir().join(format!("shers-key-{}", std::process::id()));
     std::fs::write(&file, "a key\n").expect("written");

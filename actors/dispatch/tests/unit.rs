@@ -234,7 +234,11 @@ fn a_unit_is_moved_to_a_sicker_patient_at_most_once_and_never_just_before_it_arr
         let Ok(events) = moved else { continue };
         let kinds: Vec<_> = events.iter().map(|event| event.kind().as_str()).collect();
         let wanted = [
-            "dispatch.diverted", "dispatch.unassigned", "unit.status.reserved", "unit.status.assigned", "dispatch.assigned",
+            "dispatch.diverted",
+            "dispatch.unassigned",
+            "unit.status.reserved",
+            "unit.status.assigned",
+            "dispatch.assigned",
         ];
         assert_eq!(kinds, wanted);
         let unit = fold(unit, &events);

@@ -137,7 +137,7 @@ fn check_refused(name: &str, before: &[Command], when: &Command) {
     assert_eq!(after, incident, "{name}: a refusal changes nothing");
     let problem: shers_contract::Problem = refusal.into();
     assert!(problem.status == 409 || problem.status == 404, "{name}: {problem}");
-    assert!(problem.status == 404 || problem.more.contains_key("status"), "{name}: the status shows");
+    assert!(problem.status == 404 || problem.more.contains_key("current_status"), "{name}: the status shows");
 }
 
 #[test]

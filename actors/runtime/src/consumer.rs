@@ -39,7 +39,8 @@ pub trait Consumer: 'static {
 pub struct ConsumerOptions {
     /// Deliveries taken at once.
     pub batch: usize,
-    /// A message that fails this often goes to the dead letters.
+    /// A message whose handling panics this often goes to the dead letters. What fails for a passing reason
+    /// is tried until it works.
     pub max_attempts: u32,
     /// Wait before the first retry; doubles up to `max_backoff`.
     pub backoff: Duration,
@@ -205,7 +206,7 @@ async fn handle_one(
     loop {
         let in_hand = Rc::new(InHand { consumer: name, message_id: envelope.id, stopped_by: RefCell::default() });
         let handling = AssertUnwindSafe(consumer.handle(message)).catch_unwind();
-        let why = match IN_HAND.scope(Rc::clone(&in_hand), handling).await {
+        let (why, panicked) = match IN_HAND.scope(Rc::clone(&in_hand), handling).await {
             Ok(Ok(())) => {
                 metrics::counter!("shers_messages_handled_total", "consumer" => name).increment(1);
                 return Handled::Done;
@@ -214,8 +215,8 @@ async fn handle_one(
                 tracing::error!(consumer = name, message.id = %envelope.id, kind = %envelope.kind, why, "message is dead");
                 return Handled::Dead(why);
             }
-            Ok(Err(Failure::Retry(why))) => why,
-            Err(panic) => format!("panicked: {}", crate::keeper::panic_text(&*panic)),
+            Ok(Err(Failure::Retry(why))) => (why, false),
+            Err(panic) => (format!("panicked: {}", crate::keeper::panic_text(&*panic)), true),
         };
         if let Some(actor) = in_hand.stopped_by.take() {
             tracing::warn!(consumer = name, message.id = %envelope.id, kind = %envelope.kind, actor, "a message is parked");
@@ -223,10 +224,11 @@ async fn handle_one(
         }
         metrics::counter!("shers_messages_retried_total", "consumer" => name).increment(1);
         tracing::warn!(consumer = name, message.id = %envelope.id, kind = %envelope.kind, attempt, why, "handling failed");
-        if attempt >= options.max_attempts {
+        // What passes (a store that is out) is nobody's fault: only panics make a message poison.
+        if panicked && attempt >= options.max_attempts {
             return Handled::Dead(why);
         }
-        attempt += 1;
+        attempt += u32::from(panicked);
         deps.clock.sleep(wait).await;
         wait = (wait * 2).min(options.max_backoff);
     }

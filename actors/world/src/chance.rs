@@ -87,7 +87,8 @@ impl SeededIds {
 impl Ids for SeededIds {
     fn uuid(&self, now: Timestamp) -> Uuid {
         let mut random = [0_u8; 10];
-        for (to, from) in random.iter_mut().zip(self.next().to_be_bytes().into_iter().chain(self.next().to_be_bytes())) {
+        for (to, from) in random.iter_mut().zip(self.next().to_be_bytes().into_iter().chain(self.next().to_be_bytes()))
+        {
             *to = from;
         }
         uuid::Builder::from_unix_timestamp_millis(u64::try_from(now.as_ms()).unwrap_or(0), &random).into_uuid()

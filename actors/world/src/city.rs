@@ -2,7 +2,7 @@
 //! request without an answer is sent again, under the same key when it had one.
 
 use crate::chance::Chance;
-use crate::invariants::{BillEnd, Laws, Phase};
+use crate::invariants::{BillEnd, Dispatch, Incident, Laws, Phase};
 use shers_contract::{
     BillId, Currency, HospitalId, IncidentId, LatLon, PatientId, PlanId, Timestamp, Traceparent, UnitId,
     api::{
@@ -241,10 +241,18 @@ impl City {
         self.ask_as(now, key, false, request, None);
     }
 
-    fn ask_as(&mut self, now: Timestamp, key: bool, exercise: bool, request: Request, reading: Option<(PatientId, u64)>) {
+    fn ask_as(
+        &mut self,
+        now: Timestamp,
+        key: bool,
+        exercise: bool,
+        request: Request,
+        reading: Option<(PatientId, u64)>,
+    ) {
         let number = self.next;
         self.next += 1;
-        let idempotency = key.then(|| Idempotency { key: format!("city k-{number}"), body_digest: format!("d-{number}") });
+        let idempotency =
+            key.then(|| Idempotency { key: format!("city k-{number}"), body_digest: format!("d-{number}") });
         let trace = u128::from(self.chance.bits().max(1));
         let call = Call {
             id: uuid::Uuid::nil(),
@@ -283,7 +291,9 @@ impl City {
 impl City {
     fn wear(&mut self, now: Timestamp) {
         for index in 0..self.wearers.len() {
-            let Some(mut wearer) = (index < self.wearers.len()).then(|| self.wearers.swap_remove(index)) else { continue };
+            let Some(mut wearer) = (index < self.wearers.len()).then(|| self.wearers.swap_remove(index)) else {
+                continue;
+            };
             self.live(&mut wearer, now);
             self.wearers.push(wearer);
             let last = self.wearers.len() - 1;
@@ -361,7 +371,8 @@ impl City {
             let Some(status) = state.status else { continue };
             let seen = Some((status, state.incident.clone()));
             let (fresh, due, fix) = (crew.seen != seen, crew.due <= now, crew.next_fix <= now);
-            let wait = i64::try_from(self.chance.between(5, 150) * 1_000).unwrap_or(0);
+            let longest = if self.quiet { 20 } else { 120 };
+            let wait = i64::try_from(self.chance.between(3, longest) * 1_000).unwrap_or(0);
             if fresh {
                 self.note(index, |crew| {
                     crew.seen = seen;
@@ -390,7 +401,7 @@ impl City {
 
     fn report(&mut self, unit: &UnitId, status: UnitStatus, incident: Option<IncidentId>, now: Timestamp) {
         use UnitStatus::{
-            Arrived, Assigned, AtPatient, AtPost, Available, Cancelled, Enroute, HandedOver, Onboard, OnScene,
+            Arrived, Assigned, AtPatient, AtPost, Available, Cancelled, Enroute, HandedOver, OnScene, Onboard,
             OutOfService, Reserved,
         };
         let odd = !self.quiet && self.chance.in_thousand(60);
@@ -403,7 +414,9 @@ impl City {
             AtPatient => Some(Onboard),
             Onboard => Some(Arrived),
             Arrived => Some(HandedOver),
-            HandedOver | Cancelled | OutOfService => Some(if self.chance.in_thousand(500) { Available } else { AtPost }),
+            HandedOver | Cancelled | OutOfService => {
+                Some(if self.chance.in_thousand(500) { Available } else { AtPost })
+            }
             Available | AtPost => None,
         };
         let all = [Cancelled, OutOfService, Available, Onboard, HandedOver, Arrived];
@@ -478,7 +491,10 @@ impl City {
 
     /// Ends what waits for a person: crews that gave up at the scene.
     pub fn clear_desk(&mut self, laws: &Laws, now: Timestamp) {
-        let waiting = laws.incidents.iter().filter(|(_, incident)| incident.phase == Phase::Open);
+        let left = |incident: &Incident| {
+            incident.phase == Phase::Open && !incident.waits && incident.dispatch == Dispatch::LeftToPerson
+        };
+        let waiting = laws.incidents.iter().filter(|(_, incident)| left(incident));
         let ids: Vec<IncidentId> = waiting.map(|(id, _)| id.clone()).collect();
         for id in ids.iter().filter(|id| laws.at_work_for(id).is_empty()) {
             self.act(id, IncidentAction::Resolve { disposition: Disposition::TreatedOnScene }, now);

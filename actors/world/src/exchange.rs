@@ -100,8 +100,12 @@ fn story(message: &Recorded) -> String {
 impl FaultyDeliveries {
     fn wrap(&mut self, delivery: Delivery) -> Delivery {
         self.next += 1;
-        let wrapped =
-            Delivery::new(delivery.message.clone(), delivery.attempt, self.next, Arc::clone(&self.relay) as Arc<dyn Settle>);
+        let wrapped = Delivery::new(
+            delivery.message.clone(),
+            delivery.attempt,
+            self.next,
+            Arc::clone(&self.relay) as Arc<dyn Settle>,
+        );
         self.relay.lock().insert(self.next, delivery);
         wrapped
     }
@@ -123,7 +127,8 @@ impl FaultyDeliveries {
                 index += 1;
             }
         }
-        let (due, later): (Vec<_>, Vec<_>) = std::mem::take(&mut self.copies).into_iter().partition(|(at, _)| *at <= now);
+        let (due, later): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.copies).into_iter().partition(|(at, _)| *at <= now);
         self.copies = later;
         for (_, message) in due {
             out.push(self.repeat(message));

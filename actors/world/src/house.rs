@@ -71,7 +71,8 @@ impl Ground {
         let deps = self.deps_over(store, Arc::new(exchange));
         let wire = Wire { dial: Arc::clone(&self.dial), chance: Arc::clone(&self.wire_chance) };
         let mut doors: BTreeMap<Service, Arc<dyn Endpoint>> = BTreeMap::new();
-        doors.insert(Service::Wearable, shers_wearable::start(deps.clone(), shers_wearable::Settings::default()).await?);
+        doors
+            .insert(Service::Wearable, shers_wearable::start(deps.clone(), shers_wearable::Settings::default()).await?);
         doors.insert(Service::Triage, shers_triage::start(deps.clone(), shers_triage::Settings::default()).await?);
         let incidents = shers_incidents::start(deps.clone(), shers_incidents::Settings::default()).await?;
         doors.insert(Service::Incidents, incidents);
@@ -92,7 +93,8 @@ impl Ground {
         };
         let bank = Bank { books: self.bank(), wire };
         let billing =
-            shers_billing::start_with(deps.clone(), billing_settings(), Arc::new(insurer), Some(Arc::new(bank))).await?;
+            shers_billing::start_with(deps.clone(), billing_settings(), Arc::new(insurer), Some(Arc::new(bank)))
+                .await?;
         doors.insert(Service::Billing, billing);
         doors.insert(Service::Stream, shers_stream::start(deps.clone(), shers_stream::Settings::default()).await?);
         Ok(House { doors, keeper: deps.keeper })

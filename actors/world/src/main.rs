@@ -12,7 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-const USAGE: &str = "usage: shers-world (--seed S [--trace] | --seeds A..B | --soak MINUTES [--from SEED]) [--minutes M]
+const USAGE: &str =
+    "usage: shers-world (--seed S [--trace] | --seeds A..B | --soak MINUTES [--from SEED]) [--minutes M]
   --seed S       one world, twice, and says whether both were equal
   --seeds A..B   the worlds of the seeds A to B-1
   --soak N       fresh seeds for N minutes of real time, from --from on (default: the time of day)

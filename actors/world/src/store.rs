@@ -5,8 +5,7 @@ use crate::faults::{Dial, Life};
 use async_trait::async_trait;
 use shers_contract::{IncidentId, Timestamp, envelope::StreamName};
 use shers_runtime::{
-    Commit, CommitError, Committed, Document, Position, Recorded, SavedAnswer, Store, StoreError,
-    testing::MemoryStore,
+    Commit, CommitError, Committed, Document, Position, Recorded, SavedAnswer, Store, StoreError, testing::MemoryStore,
 };
 use std::{
     sync::{Arc, Mutex, PoisonError},

@@ -85,10 +85,13 @@ enum End {
     Broken(Vec<Breach>),
 }
 
-/// Quiet minutes at the end: enough for every wait, retry and saga to come to its end.
-const QUIET_MIN: i64 = 75;
-/// After so many of them a dispatcher clears the desk of what waits for a person.
-const CLEAR_AT_MIN: i64 = 45;
+/// Quiet minutes at the end, at most: enough for every wait, retry and saga to come to its end.
+const QUIET_MAX_MIN: i64 = 150;
+/// From then on a dispatcher clears the desk of what waits for a person, and the world ends as soon as
+/// nothing is left to do.
+const CLEAR_FROM_MIN: i64 = 5;
+/// How often that is looked at, in seconds.
+const CLEAR_EVERY_S: i64 = 40;
 
 struct World {
     ground: Ground,
@@ -108,7 +111,8 @@ struct World {
 /// The laws that were broken, and when.
 pub fn run(script: Script) -> Result<Outcome, Box<Broken>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    let broken = |at, breaches, trace| Box::new(Broken { seed: script.seed, minutes: script.minutes, at, breaches, trace });
+    let broken =
+        |at, breaches, trace| Box::new(Broken { seed: script.seed, minutes: script.minutes, at, breaches, trace });
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -155,16 +159,16 @@ fn faults_of(seed: u64) -> Faults {
     let mut chance = Chance::new(seed, "faults");
     let mut some = |most: u64| if chance.in_thousand(350) { 0 } else { chance.between(1, most) };
     Faults {
-        commit_refused: some(20),
-        commit_unknown: some(20),
-        read_fails: some(8),
-        outage: some(3),
-        repeated: some(120),
-        delayed: some(80),
-        settlement_lost: some(60),
-        gateway: some(300),
-        crash: some(40),
-        restart: some(3),
+        commit_refused: some(40),
+        commit_unknown: some(40),
+        read_fails: some(10),
+        outage: some(6),
+        repeated: some(200),
+        delayed: some(150),
+        settlement_lost: some(80),
+        gateway: some(400),
+        crash: some(120),
+        restart: some(10),
     }
 }
 
@@ -178,7 +182,7 @@ impl World {
             patients: chance.between(2, 8),
             units: chance.between(1, 4),
             reading_every_s: chance.between(40, 120),
-            illness_every_s: chance.between(400, 2_000),
+            illness_every_s: chance.between(150, 900),
         };
         let shared = |purpose| Arc::new(Shared::new(seed, purpose));
         let ground = Ground {
@@ -222,7 +226,7 @@ impl World {
             }
         };
         self.say(|| "the house is up".to_owned());
-        let mut cleared = false;
+        let mut look_at = self.quiet_from.plus_ms(CLEAR_FROM_MIN * 60_000);
         loop {
             let ms = self.chance.borrow_mut().between(600, 1_400);
             tokio::time::sleep(Duration::from_millis(ms)).await;
@@ -231,21 +235,16 @@ impl World {
             if !broken.is_empty() {
                 return End::Broken(broken);
             }
-            let quiet_min = now.ms_since(self.quiet_from) / 60_000;
             self.set_faults();
             if now >= self.quiet_from {
                 self.city.borrow_mut().calm_down();
-                if quiet_min >= CLEAR_AT_MIN && !std::mem::replace(&mut cleared, true) {
-                    let owed = self.laws.borrow().unsettled();
-                    let owed: Vec<Breach> = owed.into_iter().filter(|b| b.law == "no-incident-lost").collect();
-                    if !owed.is_empty() {
-                        return End::Broken(owed);
-                    }
-                    self.city.borrow_mut().clear_desk(&self.laws.borrow(), now);
-                }
-                if quiet_min >= QUIET_MIN {
+            }
+            if now >= look_at {
+                look_at = now.plus_ms(CLEAR_EVERY_S * 1_000);
+                if self.is_done() || now >= self.quiet_from.plus_ms(QUIET_MAX_MIN * 60_000) {
                     return self.last_look().await;
                 }
+                self.city.borrow_mut().clear_desk(&self.laws.borrow(), now);
             }
             self.city.borrow_mut().tick(&self.laws.borrow(), now);
             let calls = self.city.borrow_mut().to_send(now, &*self.ground.ids);
@@ -258,6 +257,12 @@ impl World {
                 return End::Killed;
             }
         }
+    }
+
+    /// Whether nothing is left to do: nobody is owed anything, and nothing is open.
+    fn is_done(&self) -> bool {
+        let laws = self.laws.borrow();
+        laws.unsettled().is_empty() && laws.open_incidents().is_empty()
     }
 
     fn roll(&self, in_thousand: u64) -> bool {
@@ -326,7 +331,12 @@ impl World {
         for recorded in &new {
             *self.seen.borrow_mut() = recorded.position;
             let envelope = &recorded.envelope;
-            self.say(|| format!("  {} {} v{} {} {}", recorded.position, envelope.stream, envelope.version, envelope.kind, envelope.data));
+            self.say(|| {
+                format!(
+                    "  {} {} v{} {} {}",
+                    recorded.position, envelope.stream, envelope.version, envelope.kind, envelope.data
+                )
+            });
             broken.extend(self.laws.borrow_mut().see(recorded.position, envelope));
         }
         if !new.is_empty() {
@@ -384,8 +394,10 @@ impl World {
     async fn last_look(&self) -> End {
         let mut broken = self.check().await;
         broken.extend(self.audit(true).await);
+        let dead = self.ground.log.documents("dead-letters", &[], None, 20).await.unwrap_or_default();
         let laws = self.laws.borrow();
         broken.extend(laws.unsettled());
+        broken.extend(laws.open_incidents());
         let city = self.city.borrow();
         for (patient, seq) in &city.accepted {
             if !laws.readings.contains_key(&(patient.clone(), *seq)) {
@@ -397,7 +409,6 @@ impl World {
             let detail = format!("call {number} never got an answer: {:?}", short(&open.call));
             broken.push(Breach { law: "answers", subject: "city".to_owned(), detail });
         }
-        let dead = self.ground.log.documents("dead-letters", &[], None, 20).await.unwrap_or_default();
         for letter in dead {
             broken.push(Breach { law: "no-dead-letter", subject: letter.id.clone(), detail: letter.doc.clone() });
         }
@@ -414,7 +425,9 @@ impl World {
             let _ = write!(line, "{envelope:?}");
             line.hash(&mut hash);
         }
-        for (collection, document) in self.ground.log.all_documents().into_iter().chain(self.ground.books.all_documents()) {
+        for (collection, document) in
+            self.ground.log.all_documents().into_iter().chain(self.ground.books.all_documents())
+        {
             (collection, &document.id, &document.tag, document.rank, &document.doc).hash(&mut hash);
         }
         hash.finish()

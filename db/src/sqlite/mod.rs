@@ -5,6 +5,7 @@ pub mod raw_limit;
 mod reader;
 mod rows;
 mod schema;
+mod statements;
 mod tail;
 mod writer;
 

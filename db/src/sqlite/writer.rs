@@ -2,9 +2,10 @@
 //! syncs once, then answers all.
 
 use super::Job;
-use super::schema::{answers, cursors, documents, events, inbox, streams};
+use super::schema::{answers, documents, events, inbox, streams};
+use super::statements::{PutCursor, PutDocument, SetHead};
 use super::tail::Tail;
-use diesel::{connection::SimpleConnection, prelude::*, upsert::excluded};
+use diesel::{connection::SimpleConnection, prelude::*};
 use shers_contract::{Envelope, IncidentId, Timestamp, envelope::StreamName};
 use shers_runtime::store::{
     Append, Commit, CommitError, Committed, Expected, NewEvent, Position, Recorded, StoreError,
@@ -188,13 +189,8 @@ impl Writer {
             self.append(append, recorded, &mut committed)?;
         }
         self.write_documents(commit.documents)?;
-        for (name, position) in commit.cursors {
-            diesel::insert_into(cursors::table)
-                .values((cursors::name.eq(name), cursors::position.eq(signed(position))))
-                .on_conflict(cursors::name)
-                .do_update()
-                .set(cursors::position.eq(excluded(cursors::position)))
-                .execute(&mut self.connection)?;
+        for (name, position) in &commit.cursors {
+            PutCursor { name, position: signed(*position) }.execute(&mut self.connection)?;
         }
         if let Some(saved) = commit.answer {
             let text = serde_json::to_string(&saved.answer)
@@ -215,22 +211,8 @@ impl Writer {
         for write in writes {
             match write.doc {
                 Some(doc) => {
-                    diesel::insert_into(documents::table)
-                        .values((
-                            documents::collection.eq(write.collection),
-                            documents::id.eq(write.id),
-                            documents::tag.eq(write.tag),
-                            documents::rank.eq(write.rank),
-                            documents::doc.eq(doc),
-                        ))
-                        .on_conflict((documents::collection, documents::id))
-                        .do_update()
-                        .set((
-                            documents::tag.eq(excluded(documents::tag)),
-                            documents::rank.eq(excluded(documents::rank)),
-                            documents::doc.eq(excluded(documents::doc)),
-                        ))
-                        .execute(&mut self.connection)?;
+                    let (collection, id, tag, rank) = (write.collection, &write.id, &write.tag, write.rank);
+                    PutDocument { collection, id, tag, rank, doc: &doc }.execute(&mut self.connection)?;
                 }
                 None => {
                     diesel::delete(
@@ -253,9 +235,7 @@ impl Writer {
             recorded.push(Recorded { position: self.last, envelope: Arc::new(envelope(&append.stream, head, event)) });
         }
         head.open = append.open;
-        diesel::update(streams::table.filter(streams::id.eq(head.id)))
-            .set((streams::version.eq(signed(head.version)), streams::open.eq(head.open)))
-            .execute(&mut self.connection)?;
+        SetHead { stream: head.id, version: signed(head.version), open: head.open }.execute(&mut self.connection)?;
         self.heads.insert(append.stream, head);
         committed.versions.push(head.version);
         committed.last_position = self.last;

@@ -264,12 +264,12 @@ fn wrong_and_missing_tokens_are_refused_everywhere_but_at_health() {
         assert_eq!(Client::send(bare.get(url("/health/live"))).await.expect("an answer").status, 200);
         assert_eq!(client.get("/incidents").await.status, 200);
 
-        let refused = Socket::connect(server.address(), "no-ticket").await.err().expect("refused before the upgrade");
+        let refused = Socket::connect(server.address(), "no-ticket").await.expect_err("refused before the upgrade");
         socket::refusal(*refused).expect_problem(401, "unauthenticated", &["ticket"]);
         let ticket = client.post("/stream-tickets", &json!({})).await.expect(201);
         let ticket = ticket["ticket"].as_str().expect("a ticket");
         let open = Socket::connect(server.address(), ticket).await.expect("once");
-        let again = Socket::connect(server.address(), ticket).await.err().expect("not twice");
+        let again = Socket::connect(server.address(), ticket).await.expect_err("not twice");
         socket::refusal(*again).expect_problem(401, "unauthenticated", &["used"]);
         drop(open);
     });

@@ -19,10 +19,8 @@ pub struct ClientError(#[source] reqwest::Error);
 pub fn client(base_url: &str, time_limit: Duration) -> Result<reqwest::Client, ClientError> {
     // The TLS library wants its cryptography named once a process; whoever was first is fine.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut builder = reqwest::Client::builder()
-        .timeout(time_limit)
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none());
+    let mut builder =
+        reqwest::Client::builder().timeout(time_limit).no_proxy().redirect(reqwest::redirect::Policy::none());
     if base_url.starts_with("http://") {
         // Nothing to verify, so nothing to fail over missing system certificates.
         builder = builder.tls_certs_only([]);

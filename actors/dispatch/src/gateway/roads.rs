@@ -66,6 +66,7 @@ impl EtaSource for BuiltIn {
     }
     async fn travel(&self, from: LatLon, to: LatLon, driving: Driving) -> Result<Trip, EtaError> {
         let eta = self.map.eta(from, to, speed(driving));
-        eta.map(|eta| Trip { travel: travel(&eta), source: BUILT_IN }).map_err(|error| EtaError::NoRoad(error.to_string()))
+        eta.map(|eta| Trip { travel: travel(&eta), source: BUILT_IN })
+            .map_err(|error| EtaError::NoRoad(error.to_string()))
     }
 }

@@ -97,8 +97,7 @@ impl Matrix for Valhalla {
     }
     async fn one(&self, from: LatLon, to: LatLon) -> Result<Told, String> {
         let locations = [self.place(from), self.place(to)];
-        let body =
-            json!({"locations": locations, "costing": "auto", "units": "kilometers", "directions_type": "none"});
+        let body = json!({"locations": locations, "costing": "auto", "units": "kilometers", "directions_type": "none"});
         let answer: Route = http::json(self.client.post(format!("{}/route", self.url)).json(&body)).await?;
         if answer.trip.status != 0 {
             return Err("it found no route".to_owned());

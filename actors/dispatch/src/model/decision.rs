@@ -8,7 +8,8 @@ use serde_json::Value;
 use shers_contract::{
     IncidentId, Timestamp, UnitId,
     dispatch::{
-        Assigned, DispatchEvent, Diverted, EtaChanged, Retired, StatusChanged, Unassigned, UnitEvent, UnitProfile, UnitStatus,
+        Assigned, DispatchEvent, Diverted, EtaChanged, Retired, StatusChanged, Unassigned, UnitEvent, UnitProfile,
+        UnitStatus,
     },
 };
 
@@ -395,7 +396,13 @@ fn worth_saying(
     })
 }
 
-fn eta_changed(unit: &Serving, mission: &Mission, leg: EtaLeg, arrives_at: Timestamp, (eta_source, reason): (&str, Option<String>)) -> FleetEvent {
+fn eta_changed(
+    unit: &Serving,
+    mission: &Mission,
+    leg: EtaLeg,
+    arrives_at: Timestamp,
+    (eta_source, reason): (&str, Option<String>),
+) -> FleetEvent {
     FleetEvent::Dispatch(DispatchEvent::EtaChanged(EtaChanged {
         incident_id: mission.incident_id.clone(),
         unit_id: unit.profile.unit_id.clone(),

@@ -1,5 +1,6 @@
 //! What the desk sees of the fleet, and which units may be sent to an incident.
 
+use super::hospital::Heading;
 use super::transition::carries_patient;
 use super::unit::{Duty, FreeSpot, Leg, Serving, Unit};
 use shers_contract::{
@@ -221,6 +222,18 @@ impl Fleet {
             Some(Movable { unit_id: id.clone(), incident_id: mission.incident_id.clone(), at, remaining_s })
         };
         self.units.iter().filter_map(movable).collect()
+    }
+
+    /// How many units have or fetch a patient for each hospital, `except` one.
+    #[must_use]
+    pub fn heading(&self, except: &UnitId) -> Heading {
+        let mut heading = Heading::new();
+        for (_, seen) in self.units.iter().filter(|(id, _)| *id != except) {
+            let Some((_, leg)) = seen.unit.mission() else { continue };
+            let Some(hospital) = leg.hospital().filter(|_| !matches!(leg, Leg::HandedOver(..))) else { continue };
+            *heading.entry(hospital.hospital_id.clone()).or_default() += 1;
+        }
+        heading
     }
 
     /// One unit.

@@ -1,7 +1,9 @@
 //! Hospitals: the file of each, in stream `hospital/<id>`, and which one a crew drives to.
 //!
 //! The choice: never a closed one; one that can do what the incident needs before one that can't; an open
-//! one before one that asks to be passed by (diverting, or without a free bed); then the shortest drive.
+//! one before one that asks to be passed by (diverting, or without a bed beyond those that units on their way
+//! will take); then the least time until the patient is in the hospital's hands: the drive, the expected
+//! offload, and a share for every unit that heads there already, which spreads several units.
 
 use super::desk::{distance_text, duration_text};
 use shers_contract::{
@@ -97,16 +99,44 @@ pub struct Suitability {
     passes_by: bool,
 }
 
+/// Units that have or fetch a patient for each hospital.
+pub type Heading = std::collections::BTreeMap<shers_contract::HospitalId, u32>;
+
+fn heading_to(heading: &Heading, hospital: &Hospital) -> u32 {
+    heading.get(&hospital.hospital_id).copied().unwrap_or(0)
+}
+
+/// What is expected of the time at the door.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DoorTimes {
+    /// Offload where a hospital says nothing, in seconds.
+    pub default_offload_s: u32,
+    /// Added for each unit that heads there already, in seconds.
+    pub per_unit_s: u32,
+}
+
+/// Seconds from arrival to hand-over that are expected at a hospital.
+#[must_use]
+pub fn at_the_door_s(hospital: &Hospital, heading: &Heading, times: &DoorTimes) -> u32 {
+    let offload_s = hospital.expected_offload_min.map_or(times.default_offload_s, |min| u32::from(min) * 60);
+    offload_s.saturating_add(times.per_unit_s.saturating_mul(heading_to(heading, hospital)))
+}
+
 /// Sorts the hospitals that take patients into groups, the best suited first; within a group the drive
 /// decides. `needs` that no hospital offers say nothing about hospitals (they are asked of the unit).
 #[must_use]
-pub fn by_suitability<'a>(hospitals: &[&'a Hospital], needs: &[String]) -> Vec<(Suitability, Vec<&'a Hospital>)> {
+pub fn by_suitability<'a>(
+    hospitals: &[&'a Hospital],
+    needs: &[String],
+    heading: &Heading,
+) -> Vec<(Suitability, Vec<&'a Hospital>)> {
     let offered = |need: &&String| hospitals.iter().any(|hospital| hospital.capabilities.contains(need));
     let asked: Vec<&String> = needs.iter().filter(offered).collect();
     let mut groups: std::collections::BTreeMap<Suitability, Vec<&'a Hospital>> = std::collections::BTreeMap::new();
     for hospital in hospitals.iter().filter(|hospital| hospital.state != HospitalState::Closed) {
         let lacks = asked.iter().any(|need| !hospital.capabilities.contains(need));
-        let passes_by = hospital.state == HospitalState::Diverting || hospital.beds_free == Some(0);
+        let passes_by = hospital.state == HospitalState::Diverting
+            || hospital.beds_free.is_some_and(|beds| u32::from(beds) <= heading_to(heading, hospital));
         groups.entry(Suitability { lacks, passes_by }).or_default().push(hospital);
     }
     groups.into_iter().collect()
@@ -121,23 +151,40 @@ pub struct Drive<'a> {
     pub drive_s: u32,
     /// Metres by road.
     pub distance_m: u32,
+    /// Seconds expected from arrival to hand-over.
+    pub door_s: u32,
 }
 
-/// The choice of the first of `drives` (all of one group, the shortest first), with its sentence.
+impl Drive<'_> {
+    /// Seconds until the patient is in the hospital's hands.
+    #[must_use]
+    pub const fn total_s(&self) -> u32 {
+        self.drive_s.saturating_add(self.door_s)
+    }
+}
+
+/// The choice among `drives` (all of one group), with its sentence. Equal totals: the shorter drive, then the id.
 #[must_use]
 pub fn choose(suits: Suitability, drives: &[Drive<'_>], source: &str) -> Option<HospitalChoice> {
-    let best = drives.first()?;
+    let mut drives: Vec<&Drive<'_>> = drives.iter().collect();
+    drives.sort_by_key(|drive| (drive.total_s(), drive.drive_s, drive.hospital.hospital_id.clone()));
+    let best = *drives.first()?;
     let kind = match (suits.lacks, suits.passes_by) {
-        (false, false) => "the nearest suitable open hospital",
-        (false, true) => "the nearest suitable hospital, though it asks to be passed by; no other suitable one is open",
-        (true, false) => "the nearest open hospital; none that takes patients can do all that is needed",
-        (true, true) => "the nearest hospital that takes patients at all",
+        (false, false) => "the soonest suitable open hospital",
+        (false, true) => "the soonest suitable hospital, though it asks to be passed by; no other suitable one is open",
+        (true, false) => "the soonest open hospital; none that takes patients can do all that is needed",
+        (true, true) => "the soonest hospital that takes patients at all",
     };
     let next = drives.get(1).map_or_else(String::new, |next| {
-        format!("; next is {} with {}", next.hospital.name, duration_text(next.drive_s))
+        let (drive, door) = (duration_text(next.drive_s), duration_text(next.door_s));
+        format!("; next is {} with {drive} and {door} at the door", next.hospital.name)
     });
     let (drive, way) = (duration_text(best.drive_s), distance_text(best.distance_m));
-    let reason = format!("{} is {kind}: {drive} ({way}) by {source}{next}.", best.hospital.name);
+    let reason = format!(
+        "{} is {kind}: {drive} ({way}) by {source} and {} at the door{next}.",
+        best.hospital.name,
+        duration_text(best.door_s)
+    );
     Some(choice(best, reason))
 }
 

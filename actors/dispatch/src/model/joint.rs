@@ -94,13 +94,7 @@ impl Matching<'_> {
     }
 
     /// The unsettled column that is cheapest to reach, with its distance.
-    fn nearest(
-        &self,
-        at: usize,
-        settled: &[bool],
-        reach: &mut [i64],
-        came_from: &mut [usize],
-    ) -> Option<(i64, usize)> {
+    fn nearest(&self, at: usize, settled: &[bool], reach: &mut [i64], came_from: &mut [usize]) -> Option<(i64, usize)> {
         let row = get(&self.held_by, at, 0);
         let mut best: Option<(i64, usize)> = None;
         for column in 1..=self.columns {

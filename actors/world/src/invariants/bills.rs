@@ -51,7 +51,7 @@ pub(super) fn see(laws: &mut Laws, envelope: &Envelope) -> Seen {
     let Ok(id) = IncidentId::new(envelope.stream.id()) else {
         return Ok(vec![breach("bill-legal", &envelope.stream, "no id of an incident")]);
     };
-    if !laws.incidents.get(&id).is_some_and(|incident| incident.billing.is_some()) {
+    if laws.incidents.get(&id).is_none_or(|incident| incident.billing.is_none()) {
         return Ok(vec![breach("one-effect", &envelope.stream, "a bill that nobody ordered")]);
     }
     let bill = laws.bills.entry(id).or_insert_with(|| Bill {

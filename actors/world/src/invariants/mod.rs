@@ -18,7 +18,7 @@ mod units;
 mod tests;
 
 pub use bills::{Bill, BillEnd};
-pub use incidents::{Incident, Phase};
+pub use incidents::{Dispatch, Incident, Phase};
 pub use ledger::{Charge, check_ledger};
 pub use notices::Notice;
 pub use units::Unit;
@@ -101,6 +101,15 @@ impl Laws {
         owed.extend(notices::unsettled(self));
         owed.extend(self.wards.unsettled());
         owed
+    }
+
+    /// The incidents that are open. None may be left once everybody had time, units are free and persons
+    /// have done what waited for them.
+    #[must_use]
+    pub fn open_incidents(&self) -> Vec<Breach> {
+        let open = self.incidents.iter().filter(|(_, incident)| incident.phase == Phase::Open);
+        open.map(|(id, incident)| breach("incident-ends", format!("incident/{id}"), format!("open: {incident:?}")))
+            .collect()
     }
 
     /// The units that work for an incident.

@@ -20,7 +20,7 @@ pub struct Unit {
 /// What may follow a status, from the contract's words.
 fn legal(from: Option<UnitStatus>, to: UnitStatus) -> bool {
     use UnitStatus::{
-        Arrived, Assigned, AtPatient, AtPost, Available, Cancelled, Enroute, HandedOver, Onboard, OnScene,
+        Arrived, Assigned, AtPatient, AtPost, Available, Cancelled, Enroute, HandedOver, OnScene, Onboard,
         OutOfService, Reserved,
     };
     let Some(from) = from else { return to == Available };
@@ -42,7 +42,7 @@ fn legal(from: Option<UnitStatus>, to: UnitStatus) -> bool {
 
 /// Whether a unit in this status works for an incident.
 fn works(status: UnitStatus) -> bool {
-    use UnitStatus::{Arrived, Assigned, AtPatient, Enroute, HandedOver, Onboard, OnScene, Reserved};
+    use UnitStatus::{Arrived, Assigned, AtPatient, Enroute, HandedOver, OnScene, Onboard, Reserved};
     matches!(status, Reserved | Assigned | Enroute | OnScene | AtPatient | Onboard | Arrived | HandedOver)
 }
 
