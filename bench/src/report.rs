@@ -43,7 +43,7 @@ pub fn median(values: &[f64]) -> f64 {
 pub fn percentile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    if share == 0.5 && sorted.len() >= 2 && sorted.len() % 2 == 0 {
+    if share == 0.5 && sorted.len() >= 2 && sorted.len().is_multiple_of(2) {
         let high = sorted.len() / 2;
         return sorted.get(high - 1).zip(sorted.get(high)).map_or(f64::NAN, |(a, b)| f64::midpoint(*a, *b));
     }
