@@ -394,6 +394,11 @@ impl<A: Aggregate> AggregateActor<A> {
         self.beside.watch.borrow().closed.set(self.loaded.state.is_closed());
         self.directory.settle(&self.beside.id, &self.loaded);
         self.directory.observe(&self.beside.id, &self.loaded, &events);
+        for event in &events {
+            let incident = self.loaded.state.correlation(event);
+            let (kind, incident) = (event.kind(), incident.as_ref().map(tracing::field::display));
+            tracing::debug!(actor.category = A::CATEGORY, actor.id = %self.beside.id, %kind, incident.id = incident, "event");
+        }
         let executed = Executed { state: self.loaded.state.clone(), version: self.loaded.version, events, answer };
         self.reply(Ok(executed));
     }

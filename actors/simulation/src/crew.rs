@@ -49,12 +49,15 @@ impl<'a> Crew<'a> {
     /// Works until the city ends.
     pub async fn run(mut self) {
         loop {
-            if let Some(tablet) = self.tablet().await
-                && let Some((incident, place)) = tablet.incident.clone().filter(|_| tablet.status == "assigned")
-            {
-                match self.mission(&incident, place).await {
-                    Ok(()) => self.city.mission_done(),
-                    Err(CalledOff) => self.free_again().await,
+            if let Some(tablet) = self.tablet().await {
+                match (tablet.status.as_str(), tablet.incident) {
+                    ("assigned", Some((incident, place))) => match self.mission(&incident, place).await {
+                        Ok(()) => self.city.mission_done(),
+                        Err(CalledOff) => self.free_again().await,
+                    },
+                    // Dispatch gave up waiting for the crew to set out, while it was on its way home.
+                    ("out-of-service", _) => self.free_again().await,
+                    _ => {}
                 }
             }
             tokio::time::sleep(LOOK_EVERY).await;
@@ -156,7 +159,7 @@ impl<'a> Crew<'a> {
             if route.is_over_at(elapsed_s) {
                 return Ok(());
             }
-            if looked.elapsed() >= LOOK_EVERY * 3 {
+            if looked.elapsed() >= LOOK_EVERY {
                 looked = tokio::time::Instant::now();
                 let unit = self.city.unit(&self.ambulance.id).await;
                 let now = unit.as_ref().and_then(|u| u.get("incident_id")).and_then(Value::as_str);
