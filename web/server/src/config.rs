@@ -179,7 +179,8 @@ fn read_file(path: &PathBuf, problems: &mut Vec<String>) -> Table {
 /// `SHERS_A__B` to `a.b`. Values that read as TOML (numbers, lists) are taken so, others as text.
 fn overlay_variable(table: &mut Table, name: &str, value: &str) {
     /// Variables of the scripts and tests, not of the configuration.
-    const NOT_OURS: [&str; 3] = ["SHERS_SHARED", "SHERS_CONFIG", "SHERS_UPDATE_GOLDEN"];
+    const NOT_OURS: [&str; 6] =
+        ["SHERS_SHARED", "SHERS_CONFIG", "SHERS_UPDATE_GOLDEN", "SHERS_SEED", "SHERS_KILL_ROUNDS", "SHERS_NO_INSTALL"];
     let Some(path) = name.strip_prefix("SHERS_") else { return };
     if NOT_OURS.contains(&name) || name.starts_with("SHERS_TEST_") {
         return;

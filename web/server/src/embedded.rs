@@ -39,6 +39,8 @@ pub enum Mode {
 
 /// Where a demo's data lies below the data directory; an earlier demo's is removed at start.
 const DEMO_DIRECTORY: &str = "demo";
+/// Between two foldings of the metrics' histograms.
+const METRICS_UPKEEP: std::time::Duration = std::time::Duration::from_secs(5);
 /// Name of the principal that billing asks the insurer as.
 const INSURER_CLIENT: &str = "billing";
 
@@ -85,9 +87,10 @@ async fn house(mut config: Config, mode: Mode, metrics: PrometheusHandle) -> Res
         keeper: deps.keeper.clone(),
         exercise,
         map: map_assets(&map),
-        metrics,
+        metrics: metrics.clone(),
     };
     let bound = shers_web::bind_on(listener, web, config.web.clone(), auth)?;
+    rt::spawn(tidy_metrics(metrics));
     announce(addr, token.as_deref(), exercise);
     let (stopping, stop) = watch::channel(false);
     let city = match mode {
@@ -346,6 +349,14 @@ fn spawn_city(
         let _ = tell.send(play());
     })?;
     Ok(done)
+}
+
+/// Folds what histograms have gathered, so that they stay small when nobody scrapes.
+async fn tidy_metrics(metrics: PrometheusHandle) {
+    loop {
+        tokio::time::sleep(METRICS_UPKEEP).await;
+        metrics.run_upkeep();
+    }
 }
 
 /// Resolves at SIGTERM or SIGINT.
