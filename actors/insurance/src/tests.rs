@@ -77,7 +77,12 @@ fn a_member_of_basic_is_told_ninety_percent_and_asking_again_changes_nothing() {
         let paid = benefit[0].allowed_money.as_ref().expect("money").to_money().expect("exact");
         assert_eq!(paid.amount_minor, 90_005, "90 % of 1000.05, half up");
         assert_eq!(first.insurer.display.as_deref(), Some("sandbox-insurer"));
-        assert_eq!(first, answered(&insurer, question("basic", "ambulance-als", 1000.05)).await);
+        let again = answered(&insurer, question("basic", "ambulance-als", 1000.05)).await;
+        assert_eq!(
+            first,
+            EligibilityResponse { created: first.created, ..again },
+            "only the time of the answer differs"
+        );
     });
 }
 
