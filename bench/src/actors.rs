@@ -21,11 +21,19 @@ use std::{collections::HashMap, io::Write, rc::Rc, sync::Arc};
 use tokio::sync::watch;
 
 /// A log that makes the ten events of an incident whenever they are read.
-struct Made {
+pub struct Made {
     head: watch::Sender<Position>,
     at: Timestamp,
     /// Numbers by stream.
     numbers: HashMap<StreamName, usize>,
+}
+
+impl Made {
+    /// The events of so many incidents.
+    pub fn of(count: usize, at: Timestamp) -> Self {
+        let numbers = (0..count).map(|n| (incidents::stream(n), n)).collect();
+        Self { head: watch::Sender::new(0), at, numbers }
+    }
 }
 
 #[async_trait]
@@ -104,17 +112,32 @@ pub async fn ask(directory: &Directory<Incident>, id: &str, deps: &Deps) -> Resu
 }
 
 /// A bare actor with the state, the version and the id.
-struct Bare {
+pub struct Bare {
     id: Rc<str>,
     state: Incident,
     version: u64,
+}
+
+impl Bare {
+    /// With the state of the incident `n`.
+    pub fn new(n: usize, at: Timestamp) -> Self {
+        let mut state = Incident::default();
+        for recorded in incidents::recorded(n, at) {
+            use shers_contract::{DomainEvent, incident::IncidentEvent};
+            use shers_runtime::Aggregate;
+            if let Some(Ok(event)) = IncidentEvent::from_envelope(&recorded.envelope) {
+                state = state.evolve(&event, recorded.envelope.at);
+            }
+        }
+        Self { id: incidents::id(n).as_str().into(), state, version: incidents::EVENTS as u64 }
+    }
 }
 
 impl Actor for Bare {
     type Context = Context<Self>;
 }
 
-struct Ask;
+pub struct Ask;
 
 impl Message for Ask {
     type Result = usize;
@@ -144,16 +167,8 @@ async fn bare(count: usize, at: Timestamp) -> Result<f64, Failure> {
     let mut actors: HashMap<Rc<str>, actix::Addr<Bare>> = HashMap::with_capacity(count);
     // The same work as the other side does, so that what the allocator keeps is the same.
     let make = |n: usize| {
-        let mut state = Incident::default();
-        for recorded in incidents::recorded(n, at) {
-            use shers_contract::{DomainEvent, incident::IncidentEvent};
-            use shers_runtime::Aggregate;
-            if let Some(Ok(event)) = IncidentEvent::from_envelope(&recorded.envelope) {
-                state = state.evolve(&event, recorded.envelope.at);
-            }
-        }
-        let id: Rc<str> = incidents::id(n).as_str().into();
-        (Rc::clone(&id), Bare { id, state, version: incidents::EVENTS as u64 }.start())
+        let actor = Bare::new(n, at);
+        (Rc::clone(&actor.id), actor.start())
     };
     let (_, first) = make(count);
     first.send(Ask).await?;
@@ -169,8 +184,7 @@ async fn bare(count: usize, at: Timestamp) -> Result<f64, Failure> {
 }
 
 async fn kept(count: usize, at: Timestamp) -> Result<f64, Failure> {
-    let numbers = (0..=count).map(|n| (incidents::stream(n), n)).collect();
-    let store: Arc<dyn Store> = Arc::new(Made { head: watch::Sender::new(0), at, numbers });
+    let store: Arc<dyn Store> = Arc::new(Made::of(count + 1, at));
     let deps = deps(store);
     let directory = directory(deps.clone());
     let ids: Vec<IncidentId> = (0..=count).map(incidents::id).collect();
@@ -185,7 +199,7 @@ async fn kept(count: usize, at: Timestamp) -> Result<f64, Failure> {
 }
 
 pub fn run(bench: &Bench, report: &mut Report) -> Result<(), Failure> {
-    let count = bench.pick("10000", "50000");
+    let count = bench.pick("10000", "100000");
     let (mut ratios, mut bares, mut kepts) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..bench.rounds() {
         let one = |kind| -> Result<f64, Failure> {

@@ -3,16 +3,21 @@
 //! Started by `scripts/bench`. A round in which anything is lost, doubled or answered with an error is void.
 
 mod actors;
+mod broker;
 mod cost;
+mod database;
+mod dispatch;
 mod echo;
 mod house;
 mod http;
 mod incidents;
 mod latency;
+mod positions;
 mod readings;
 mod report;
 mod resident;
 mod restart;
+mod supervision;
 mod throughput;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -31,8 +36,12 @@ enum Area {
     Latency,
     Cost,
     Actors,
+    Supervision,
     Restart,
     Resident,
+    Database,
+    Broker,
+    Dispatch,
 }
 
 #[derive(Parser)]
@@ -65,6 +74,7 @@ struct ChildArguments {
 enum Part {
     Echo,
     Actors { kind: String, count: usize },
+    Supervision { kind: String, count: usize },
     Restart { kind: String, directory: PathBuf, count: usize },
 }
 
@@ -117,8 +127,12 @@ fn measure(arguments: &Arguments) -> Result<(), Failure> {
             Area::Latency => latency::run(&bench, &mut report),
             Area::Cost => cost::run(&bench, &mut report),
             Area::Actors => actors::run(&bench, &mut report),
+            Area::Supervision => supervision::run(&bench, &mut report),
             Area::Restart => restart::run(&bench, &mut report),
             Area::Resident => resident::run(&bench, &mut report),
+            Area::Database => database::run(&bench, &mut report),
+            Area::Broker => broker::run(&bench, &mut report),
+            Area::Dispatch => dispatch::run(&bench, &mut report),
         };
         if let Err(error) = done {
             writeln!(std::io::stdout(), "  {area:?}: could not be measured: {error}")?;
@@ -141,6 +155,7 @@ fn run() -> Result<(), Failure> {
         return match ChildArguments::parse_from(arguments).part {
             Part::Echo => echo::run(),
             Part::Actors { kind, count } => actors::child(&kind, count),
+            Part::Supervision { kind, count } => supervision::child(&kind, count),
             Part::Restart { kind, directory, count } => restart::child(&kind, &directory, count),
         };
     }

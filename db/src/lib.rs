@@ -6,8 +6,10 @@
 //!   alone, because all its checks are made before its first row is written.
 //! - Positions grow and are never given out twice.
 
+pub mod postgres;
 pub mod sqlite;
 
+pub use postgres::{PostgresError, PostgresOptions, PostgresStore};
 #[doc(hidden)]
 pub use sqlite::raw_limit;
 pub use sqlite::{OpenError, SqliteOptions, SqliteStore};

@@ -1,9 +1,11 @@
 //! The store suite on SQLite, and what only a real database can show.
 
+use diesel::{Connection, RunQueryDsl, SqliteConnection, connection::SimpleConnection};
 use shers_contract::envelope::StreamName;
 use shers_db::{OpenError, SqliteOptions, SqliteStore};
 use shers_runtime::{
-    Expected, Store,
+    Commit, CommitError, Expected, Store,
+    store::InboxMark,
     testing::{TEST_START, store_suite},
 };
 use std::sync::Arc;
@@ -67,4 +69,28 @@ fn a_directory_that_cannot_be_written_is_named() {
     let file = tempfile::NamedTempFile::new().expect("a file");
     let error = SqliteStore::open(&file.path().join("below"), &SqliteOptions::default()).err().expect("refused");
     assert!(error.to_string().contains("--data-dir"), "{error}");
+}
+
+#[tokio::test]
+async fn inbox_marks_go_when_their_time_is_over() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = open(&directory);
+    let marked = |n: u128| {
+        let mark = InboxMark { consumer: "pruned", message_id: uuid::Uuid::from_u128(n) };
+        Commit { inbox: vec![mark], ..Commit::default() }
+    };
+    for n in [1, 2] {
+        store.commit(marked(n)).await.expect("ok");
+    }
+    let path = directory.path().join("shers.db");
+    let mut beside = SqliteConnection::establish(&path.to_string_lossy()).expect("opened beside the store");
+    beside.batch_execute("PRAGMA busy_timeout=60000").expect("set");
+    let aged = diesel::sql_query("UPDATE inbox SET at = at - 8 * 86400000 WHERE message_id = ?")
+        .bind::<diesel::sql_types::Binary, _>(uuid::Uuid::from_u128(1).as_bytes().to_vec())
+        .execute(&mut beside);
+    assert_eq!(aged.expect("aged"), 1);
+    store.prune("readings", TEST_START).await.expect("pruned");
+    store.commit(marked(1)).await.expect("forgotten");
+    let kept = store.commit(marked(2)).await;
+    assert!(matches!(kept, Err(CommitError::Repeated { .. })), "{kept:?}");
 }

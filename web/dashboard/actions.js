@@ -32,13 +32,18 @@ export const cancel = (id, reason) => act('Cancelled', () => store.api.post(`${i
 export const assign = (id, unit_id, reason) => act(`${unit_id} assigned`, () => store.api.post(`${incidentPath(id)}/assignments`, reason ? { unit_id, reason } : { unit_id }));
 /** @param {string} id */
 export const recommendations = (id) => store.api.get(`${incidentPath(id)}/recommendations`);
+/** @param {string} id @param {string} reason */
+export const downgrade = (id, reason) => act('Downgraded', () => store.api.post(`${incidentPath(id)}/downgrade`, { reason }));
+/** @param {string} id @param {string} unit @param {string} reason */
+export const unassign = (id, unit, reason) => act(`${unit} taken off`, () => store.api.request('DELETE', `${incidentPath(id)}/assignments/${encodeURIComponent(unit)}?reason=${encodeURIComponent(reason)}`));
+export const kpis = () => store.api.get('/kpis');
 /** @param {string} id */
 export const retryBill = (id) => act('The bill is tried again', () => store.api.post(`/bills/${encodeURIComponent(id)}/retry`));
 /** @param {string} id @param {string} reason */
 export const writeOff = (id, reason) => act('Written off', () => store.api.post(`/bills/${encodeURIComponent(id)}/write-off`, { reason }));
-/** @param {string} actor @param {'release' | 'restart' | 'crash'} what */
+/** @param {string} actor @param {'release' | 'discard' | 'restart' | 'crash'} what */
 export async function supervise(actor, what) {
-  const done = { release: 'Released', restart: 'Restart asked for', crash: 'Crashed on purpose' }[what];
+  const done = { release: 'Released', discard: 'Parked messages given up', restart: 'Restart asked for', crash: 'Crashed on purpose' }[what];
   await act(`${done}: ${actor}`, () => store.api.post(`/actors/${encodeURIComponent(actor)}/${what}`));
   store.loadActors();
 }

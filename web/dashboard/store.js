@@ -64,7 +64,7 @@ export const tab = signal('fleet');
 export const topic = signal('');
 export const showNoise = signal(false);
 /** The dialog that is open. */
-export const dialog = signal(/** @type {null | {name: string, incident?: string, bill?: string, actor?: string}} */ (null));
+export const dialog = signal(/** @type {null | {name: string, incident?: string, unit?: string, bill?: string, actor?: string}} */ (null));
 export const toasts = signal(/** @type {{id: number, tone: 'good' | 'bad', text: string}[]} */ ([]));
 
 /** Readings of the patient of the selected incident, oldest first. */
@@ -324,4 +324,6 @@ export async function select(id) {
 
 setInterval(() => { now.value = serverNow(); }, 1000);
 setInterval(() => { if (loaded.peek()) loadKpis(); }, 10_000);
-setInterval(() => { if (loaded.peek() && tab.peek() === 'supervision') loadActors(); }, 4_000);
+let round = 0;
+// Alarms of the tree must not wait for somebody to look at it.
+setInterval(() => { if (loaded.peek() && (tab.peek() === 'supervision' || round++ % 4 === 0)) loadActors(); }, 4_000);

@@ -16,13 +16,25 @@ export interface Triage {
   score: Score; findings: Finding[]; clears_when: string | null; reading_at: string; location: LatLon | null;
 }
 
-export interface Candidate { unit_id: string; eta_s: number; distance_m: number }
+export interface Candidate {
+  unit_id: string; eta_s: number; distance_m: number;
+  /** In recommendations only. */
+  kind?: string | null; crew_level?: string | null; capabilities?: string[] | null;
+}
+export interface Diversion { unit_id: string; from_incident_id: string; eta_s: number; reason: string }
+export interface HospitalChoice {
+  hospital_id: string; name: string; location?: LatLon; drive_s?: number; door_s?: number | null; reason?: string;
+  next?: { hospital_id: string; name: string; drive_s: number; distance_m: number; door_s: number } | null;
+}
 export interface Excluded { unit_id: string; reason: string }
 export interface Assignment {
   incident_id: string; unit_id: string; eta_s: number; distance_m: number; eta_source: string; reason: string;
   candidates: Candidate[]; by: string; from: LatLon | null; to: LatLon;
 }
-export interface Recommendations { candidates: Candidate[]; excluded: Excluded[]; reason: string; eta_source: string }
+export interface Recommendations {
+  candidates: Candidate[]; excluded: Excluded[]; reason: string; eta_source: string;
+  needs?: string[]; assignment?: 'automatic' | 'person'; waits?: boolean; diversion?: Diversion | null;
+}
 
 export interface Incident {
   incident_id: string;
@@ -47,7 +59,8 @@ export interface Incident {
   unit_status: string | null;
   eta_at: string | null;
   waiting_reason: string | null;
-  hospital: { hospital_id: string; name: string; location?: LatLon } | null;
+  waits_for_person?: boolean;
+  hospital: HospitalChoice | null;
   bill: { state: string; step: string | null; attention: string | null } | null;
   disposition: string | null;
   closed_at: string | null;
@@ -82,7 +95,7 @@ export interface BillStep { at: string; kind: string; step: string | null; text:
 export interface Bill {
   bill_id: string; incident_id: string; patient_id: string | null; state: string; step: string | null;
   attention: string | null; total: Money | null; insurer: Money | null; patient_share: Money | null;
-  attempt: number; payment_id: string | null; provider: string | null; charged: Money | null; reason: string | null; code: string | null;
+  attempt: number; tries: number; payment_id: string | null; provider: string | null; charged: Money | null; reason: string | null; code: string | null;
   coverage_reason: string | null; retry_at: string | null; written_off: boolean;
   lines: { item: string; text: string; amount_minor: number }[];
   history: BillStep[]; updated_at: string;
@@ -96,6 +109,9 @@ export interface Notification {
 export interface Actor {
   actor: string; state: 'running' | 'restarting' | 'quarantined' | 'passive'; incarnation: number; restarts: number;
   last_cause: string | null; detail: string | null; back_at: string | null;
+  waiting?: number; parked?: number; parent?: string | null;
+  /** Of a supervisor: what it has under it. */
+  supervises?: { failing: boolean; running: number; restarting: number; quarantined: number; waiting: number; deaths_by_minute?: number[] } | null;
 }
 
 export interface Reading {

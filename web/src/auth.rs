@@ -6,7 +6,7 @@ use crate::problem::{Refused, unauthenticated};
 use actix_web::http::header::{self, HeaderMap};
 use base64::Engine as _;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, jwk::JwkSet};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use shers_contract::{
     Timestamp,
@@ -54,7 +54,7 @@ pub enum Authentication {
 }
 
 /// A caller that proved who it is.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Caller {
     /// Who.
     pub principal: Principal,

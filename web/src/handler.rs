@@ -1,6 +1,7 @@
 //! The one handler behind every route: who asks, how often, what was sent, then the service's answer.
 
 use crate::{
+    Streams,
     auth::Caller,
     house,
     input::{self, Query},
@@ -52,6 +53,12 @@ async fn answer(
     request: &HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, Refused> {
+    if matches!(route.operation, Operation::Stream | Operation::Ticket | Operation::Events)
+        && site.deps.streams == Streams::Elsewhere
+    {
+        let detail = "the live stream is not told by this process; ask one that runs the stream service";
+        return Err(Problem::new(421, "misdirected-request", detail).into());
+    }
     if route.operation == Operation::Stream {
         return stream::socket::open(site, request, payload).await;
     }

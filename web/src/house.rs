@@ -9,7 +9,6 @@ use crate::{
 use actix_web::{HttpRequest, HttpResponse, http::header};
 use serde_json::json;
 use shers_contract::{Problem, api::ActorAction};
-use shers_runtime::exchange::ExchangeError;
 use std::time::Duration;
 
 /// How long the log may take to answer a readiness probe.
@@ -26,12 +25,12 @@ pub(crate) async fn ready(site: &Site) -> Result<HttpResponse, Refused> {
     if site.is_draining() {
         return Err(unready("the server is being stopped".into()));
     }
-    if site.deps.endpoints.is_empty() {
+    if site.deps.services.is_empty() {
         return Err(unready("no service runs in this process".into()));
     }
-    let failing = site.deps.keeper.health().failing;
-    if !failing.is_empty() {
-        return Err(unready(format!("actors keep dying: {}", failing.join(", "))));
+    let troubles = site.deps.overseer.troubles();
+    if !troubles.is_empty() {
+        return Err(unready(troubles.join("; ")));
     }
     let head = *site.deps.feed.head().borrow();
     match tokio::time::timeout(PROBE, site.deps.feed.read_after(head.saturating_sub(1), 1)).await {
@@ -42,7 +41,7 @@ pub(crate) async fn ready(site: &Site) -> Result<HttpResponse, Refused> {
         }
         Err(_) => return Err(unready("the event log does not answer in time".into())),
     }
-    let services: Vec<_> = site.deps.endpoints.keys().map(|service| service.as_str()).collect();
+    let services: Vec<_> = site.deps.services.iter().map(|service| service.as_str()).collect();
     let uptime_s = site.started.elapsed().as_secs();
     Ok(HttpResponse::Ok().json(json!({"status": "ready", "services": services, "head": head, "uptime_s": uptime_s})))
 }
@@ -78,7 +77,7 @@ pub(crate) fn map_info(site: &Site) -> HttpResponse {
 
 /// Actors, the troubled ones first; `limit` holds for each category.
 pub(crate) async fn actors(site: &Site, query: &Query) -> Result<HttpResponse, Refused> {
-    let items = site.deps.keeper.list(query.limit(&site.settings)?).await;
+    let items = site.deps.overseer.actors(query.limit(&site.settings)?).await;
     Ok(HttpResponse::Ok().json(json!({"items": items, "next": null})))
 }
 
@@ -89,29 +88,23 @@ pub(crate) async fn act(site: &Site, request: &HttpRequest, action: ActorAction)
     }
     let actor = input::path_text(request, "id");
     tracing::info!(actor, ?action, "a person acts on an actor");
-    site.deps.keeper.act(&actor, action).await?;
+    site.deps.overseer.act(&actor, action).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
 /// Messages that were given up.
 pub(crate) async fn dead_letters(site: &Site) -> Result<HttpResponse, Refused> {
-    let items = site.deps.exchange.dead_letters().await.map_err(unavailable)?;
+    let items = site.deps.overseer.dead_letters().await?;
     Ok(HttpResponse::Ok().json(json!({"items": items, "next": null})))
 }
 
 /// Delivers a dead letter once more.
 pub(crate) async fn replay(site: &Site, request: &HttpRequest) -> Result<HttpResponse, Refused> {
     let id = input::path_text(request, "id");
-    if site.deps.exchange.replay(&id).await.map_err(unavailable)? {
+    if site.deps.overseer.replay(&id).await? {
         tracing::info!(dead_letter = id, "replayed");
         Ok(HttpResponse::Accepted().json(json!({"id": id, "replayed": true})))
     } else {
         Err(Problem::not_found("dead letter", &id).into())
     }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn unavailable(error: ExchangeError) -> Problem {
-    tracing::warn!(%error, "the exchange can't be asked");
-    Problem::unavailable("the exchange can't be asked now; try again")
 }

@@ -35,7 +35,7 @@ pub use settings::{Settings, StreamSettings};
 use actix_web::web::Bytes;
 use metrics_exporter_prometheus::PrometheusHandle;
 use shers_contract::api::Service;
-use shers_runtime::{Clock, Endpoint, Exchange, Ids, Keeper, Store};
+use shers_runtime::{Clock, Endpoint, Ids, Store, overseer::Overseer};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// The map as the dashboard draws it.
@@ -51,21 +51,34 @@ pub struct MapAssets {
     pub roads: Bytes,
 }
 
+/// Whose live stream a server tells.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Streams {
+    /// Its own; its tickets are for itself.
+    Alone,
+    /// One of several replicas over one log: a ticket of one is good at every other, once.
+    Replica,
+    /// None: the stream service runs elsewhere.
+    Elsewhere,
+}
+
 /// What the web layer stands on.
 #[derive(Clone)]
 pub struct WebDeps {
+    /// The services that run in this process.
+    pub services: Vec<Service>,
     /// Doors of the services that can be asked.
     pub endpoints: BTreeMap<Service, Arc<dyn Endpoint>>,
     /// The stream service's log: what the live stream tells.
     pub feed: Arc<dyn Store>,
-    /// Dead letters.
-    pub exchange: Arc<dyn Exchange>,
+    /// Whether that log is the stream service's: a process that does not run it has no stream to tell.
+    pub streams: Streams,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Ids. Secrets never come from here.
     pub ids: Arc<dyn Ids>,
-    /// Actors.
-    pub keeper: Keeper,
+    /// Actors, dead letters, health.
+    pub overseer: Arc<dyn Overseer>,
     /// Demo and drills.
     pub exercise: bool,
     /// The map.

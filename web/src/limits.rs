@@ -84,11 +84,7 @@ impl InHand {
         if lock(&self.0).insert(key.to_owned()) {
             return Ok(Held { keys: Arc::clone(&self.0), key: key.to_owned() });
         }
-        Err(Problem::new(
-            409,
-            "still-running",
-            "a request with this Idempotency-Key is still being worked on; ask again shortly",
-        ))
+        Err(Problem::still_running())
     }
 }
 

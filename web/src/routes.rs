@@ -48,6 +48,7 @@ pub enum Operation {
     Resolve,
     Close,
     Escalate,
+    Downgrade,
     Recommend,
     Assign,
     Unassign,
@@ -259,6 +260,9 @@ const INCIDENTS: &[Route] = &[
     post("/api/v1/incidents/{id}/escalate", DISPATCHERS, Do::Escalate, "Make an incident more urgent")
         .takes(Json("Reason"))
         .gives(200, Output::Json("Incident")),
+    post("/api/v1/incidents/{id}/downgrade", DISPATCHERS, Do::Downgrade, "Make an incident less urgent")
+        .takes(Json("Reason"))
+        .gives(200, Output::Json("Incident")),
     get("/api/v1/incidents/{id}/recommendations", READERS, Do::Recommend, "Units that could go, best first")
         .gives(200, Output::Json("Recommendations")),
     post("/api/v1/incidents/{id}/assignments", DISPATCHERS, Do::Assign, "Send a unit")
@@ -355,9 +359,14 @@ const LIVE: &[Route] = &[
 
 /// Looking after the house.
 const HOUSE: &[Route] = &[
-    get("/api/v1/actors", READERS, Do::ListActors, "Actors, the troubled ones first")
-        .query(&["limit"])
-        .gives(200, List("Actor")),
+    get(
+        "/api/v1/actors",
+        READERS,
+        Do::ListActors,
+        "The supervision tree: the process, its supervisors, then actors and tasks, the troubled first",
+    )
+    .query(&["limit"])
+    .gives(200, List("Actor")),
     post(
         "/api/v1/actors/{id}/restart",
         ADMINISTRATORS,
@@ -374,6 +383,14 @@ const HOUSE: &[Route] = &[
         ADMINISTRATORS,
         Do::Act(ActorAction::Crash),
         "Let an actor panic (exercise mode only)",
+    )
+    .takes(Optional("Nothing"))
+    .gives(204, Output::Nothing),
+    post(
+        "/api/v1/actors/{id}/discard",
+        ADMINISTRATORS,
+        Do::Act(ActorAction::Discard),
+        "Give up what is parked for a quarantined actor: to the dead letters",
     )
     .takes(Optional("Nothing"))
     .gives(204, Output::Nothing),

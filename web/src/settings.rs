@@ -28,6 +28,9 @@ pub struct Settings {
     pub requests_per_s: u32,
     /// Requests one principal may make at once before the rate holds.
     pub request_burst: u32,
+    /// Behind a broker: how long a request may take to be answered by the owner of what it asks about, in
+    /// milliseconds. An owner that goes is waited for within it.
+    pub ask_ms: u64,
     /// Items in a page when the client names no limit.
     pub page_items: usize,
     /// Items in a page at most.
@@ -97,6 +100,7 @@ impl Default for Settings {
             drain_s: 15,
             requests_per_s: 100_000,
             request_burst: 200_000,
+            ask_ms: 10_000,
             page_items: 100,
             max_page_items: 1_000,
             origins: Vec::new(),

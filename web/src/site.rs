@@ -1,13 +1,13 @@
 //! What all workers of one server share.
 
 use crate::{
-    WebDeps,
+    Streams as Telling, WebDeps,
     auth::Authentication,
     limits::{InHand, Rates, Streams},
     settings::Settings,
     stream::{
         hub::Hub,
-        tickets::{MemoryTickets, TicketStore},
+        tickets::{MemoryTickets, SharedTickets, TicketStore},
     },
 };
 use actix_web::web::Bytes;
@@ -42,7 +42,7 @@ impl Site {
             rates: Rates::new(settings.requests_per_s, settings.request_burst),
             in_hand: InHand::default(),
             streams: Streams::new(settings.stream.connections, settings.stream.connections_per_principal),
-            tickets: Arc::new(MemoryTickets::new(settings.stream.tickets)),
+            tickets: tickets(&deps, &settings),
             hub: Arc::new(Hub::new(Arc::clone(&deps.feed), settings.stream.clone())),
             openapi: serde_json::to_vec(&crate::openapi::document()).unwrap_or_default().into(),
             map_etag: crate::assets::etag(&deps.map.roads),
@@ -56,5 +56,13 @@ impl Site {
 
     pub(crate) fn is_draining(&self) -> bool {
         *self.draining.borrow()
+    }
+}
+
+fn tickets(deps: &WebDeps, settings: &Settings) -> Arc<dyn TicketStore> {
+    let limit = settings.stream.tickets;
+    match deps.streams {
+        Telling::Alone | Telling::Elsewhere => Arc::new(MemoryTickets::new(limit)),
+        Telling::Replica => Arc::new(SharedTickets::new(Arc::clone(&deps.feed), Arc::clone(&deps.clock), limit)),
     }
 }

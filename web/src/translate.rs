@@ -161,6 +161,7 @@ impl Incoming<'_> {
             Do::Acknowledge => self.no_body().and_then(|()| self.act(IncidentAction::Acknowledge))?,
             Do::Close => self.no_body().and_then(|()| self.act(IncidentAction::Close))?,
             Do::Cancel => self.act(IncidentAction::Cancel { reason: self.reason()? })?,
+            Do::Downgrade => self.act(IncidentAction::Downgrade { reason: self.reason()? })?,
             Do::Escalate => self.act(IncidentAction::Escalate { reason: self.reason()? })?,
             Do::Resolve => {
                 let Resolution { disposition } = self.body()?;

@@ -3,7 +3,7 @@
 //!
 //! - [`model`] is pure: the tariff, the bill, the saga with its table of steps and compensations.
 //! - [`gateway`] is the outside: payment providers and the insurer, each behind a port; the sandbox
-//!   provider with its test cards.
+//!   provider with its test cards, and Stripe in builds with the feature `providers`.
 //! - A patient who is not known, or has no card, and has a share to pay: FAILED with `no-payment-method`.
 //! - Streams `bill/<incident>`; documents `billing.payer` (cover and card by patient) and
 //!   `sandbox.payment` (the sandbox's ledger).
@@ -16,77 +16,18 @@ mod inbox;
 mod measure;
 mod payers;
 mod performer;
-
-#[cfg(test)]
-mod fault_tests;
+mod settings;
 
 pub use performer::{Outside, Policies};
+pub use settings::{OwnLimits, Provider, SECRETS, SecretError, Settings};
 
 use crate::gateway::{Insurer, PaymentGateway, insurer::ClientError, insurer::FhirInsurer, sandbox::SandboxPayments};
-use crate::model::{RetryPolicy, Tariff, TariffError};
-use serde::Deserialize;
-use shers_contract::routing::{Pattern, PatternError};
+use crate::model::TariffError;
+use shers_contract::routing::Pattern;
 use shers_runtime::{
     ConsumerOptions, Deps, Directory, DirectoryOptions, Endpoint, KeeperOptions, StoreError, run_consumer, serve_local,
 };
 use std::{rc::Rc, sync::Arc, time::Duration};
-
-/// Configuration of the service.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Settings {
-    /// What runs cost.
-    pub tariff: Tariff,
-    /// Where the insurer is; `/fhir/R4/CoverageEligibilityRequest` is added.
-    pub insurer_url: String,
-    /// Longest wait for an answer of the insurer, milliseconds.
-    pub insurer_time_limit_ms: u32,
-    /// Retries of an insurer that fails; then a person is needed.
-    pub insurer_retry: RetryPolicy,
-    /// How often a queued question, or a payment that is being decided, is asked about.
-    pub poll: RetryPolicy,
-    /// Retries of a payment provider that does not answer; then a person is needed.
-    pub payment_retry: RetryPolicy,
-    /// Retries of undoing; then a person is needed.
-    pub compensation_retry: RetryPolicy,
-    /// Messages taken from the exchange at once.
-    pub batch_messages: usize,
-    /// Attempts before a message goes to the dead letters.
-    pub max_attempts: u32,
-    /// Requests that may wait.
-    pub queue: usize,
-    /// How long a request may wait for its answer, seconds.
-    pub time_limit_s: u64,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            tariff: Tariff::default(),
-            insurer_url: "http://127.0.0.1:8080".to_owned(),
-            insurer_time_limit_ms: 10_000,
-            insurer_retry: RetryPolicy { first_ms: 1_000, max_ms: 300_000, tries: 8 },
-            poll: RetryPolicy { first_ms: 2_000, max_ms: 60_000, tries: 60 },
-            payment_retry: RetryPolicy { first_ms: 1_000, max_ms: 300_000, tries: 8 },
-            compensation_retry: RetryPolicy { first_ms: 1_000, max_ms: 600_000, tries: 16 },
-            batch_messages: 256,
-            max_attempts: 8,
-            queue: 256,
-            time_limit_s: 10,
-        }
-    }
-}
-
-impl Settings {
-    fn policies(&self) -> Policies {
-        Policies {
-            insurer: self.insurer_retry,
-            poll: self.poll,
-            payment: self.payment_retry,
-            compensation: self.compensation_retry,
-        }
-    }
-}
 
 /// The service could not start.
 #[derive(Debug, thiserror::Error)]
@@ -100,13 +41,25 @@ pub enum StartError {
     /// No HTTP client.
     #[error("connecting to the insurer")]
     Insurer(#[from] ClientError),
-    /// A pattern is none.
-    #[error("subscribing")]
-    Pattern(#[from] PatternError),
+    /// A secret could not be had.
+    #[error("reading the secrets of the payment provider")]
+    Secret(#[from] SecretError),
+    /// What was read is no secret key.
+    #[error("billing.{}", settings::NOT_A_KEY)]
+    NotAKey,
+    /// The provider is not in this build.
+    #[error(
+        "the provider {0:?} is not in this build; build with `--features providers`, or set billing.provider = \"sandbox\""
+    )]
+    NotBuilt(Provider),
+    /// The provider can't be set up.
+    #[cfg(feature = "providers")]
+    #[error("setting up Stripe")]
+    Stripe(#[from] gateway::stripe::SetUpError),
 }
 
 /// Starts billing on the current arbiter. `payment` is the provider for what is real; without one the
-/// sandbox takes everything. Exercises always go to the sandbox.
+/// settings choose. Exercises always go to the sandbox.
 ///
 /// # Errors
 /// See [`StartError`].
@@ -116,9 +69,33 @@ pub async fn start(
     insurer_token: String,
     payment: Option<Arc<dyn PaymentGateway>>,
 ) -> Result<Arc<dyn Endpoint>, StartError> {
-    let time_limit = Duration::from_millis(u64::from(settings.insurer_time_limit_ms));
-    let insurer = Arc::new(FhirInsurer::new(&settings.insurer_url, insurer_token, time_limit)?);
-    start_with(deps, settings, insurer, payment).await
+    let insurer = FhirInsurer::new(&settings.insurer_url, insurer_token, settings.insurer_time_limit())?;
+    let payment = match payment {
+        Some(payment) => Some(payment),
+        None => configured(&settings)?,
+    };
+    start_with(deps, settings, Arc::new(insurer), payment).await
+}
+
+/// The provider that the settings choose for what is real.
+fn configured(settings: &Settings) -> Result<Option<Arc<dyn PaymentGateway>>, StartError> {
+    match settings.provider {
+        Provider::Sandbox => Ok(None),
+        Provider::Stripe => stripe(settings).map(Some),
+    }
+}
+
+#[cfg(feature = "providers")]
+fn stripe(settings: &Settings) -> Result<Arc<dyn PaymentGateway>, StartError> {
+    let key = settings.key()?.filter(settings::is_key).ok_or(StartError::NotAKey)?;
+    let time_limit = Duration::from_millis(u64::from(settings.stripe_time_limit_ms));
+    let amounts = settings.stripe_amounts.clone();
+    Ok(Arc::new(gateway::stripe::Stripe::new(&settings.stripe_url, &key, time_limit, amounts)?))
+}
+
+#[cfg(not(feature = "providers"))]
+fn stripe(settings: &Settings) -> Result<Arc<dyn PaymentGateway>, StartError> {
+    Err(StartError::NotBuilt(settings.provider))
 }
 
 /// The same with another insurer.
@@ -151,7 +128,7 @@ pub async fn start_with(
         deps: deps.clone(),
         bills: bills.clone(),
         tariff: settings.tariff.clone(),
-        patterns: vec![Pattern::new("patient.*")?, Pattern::new("command.billing.start")?],
+        patterns: hears(),
         prefetch: settings.batch_messages,
     };
     let consuming = ConsumerOptions {
@@ -160,6 +137,17 @@ pub async fn start_with(
         ..ConsumerOptions::default()
     };
     actix_rt::spawn(run_consumer(deps.clone(), Rc::new(inbox), consuming));
-    let desk = Rc::new(endpoint::Desk { deps, bills });
+    let desk = Rc::new(endpoint::Desk {
+        deps,
+        bills,
+        webhook_secret: settings.webhook_secret()?,
+        webhook_tolerance_s: settings.stripe_webhook_tolerance_s,
+    });
     Ok(serve_local(desk, settings.queue, Duration::from_secs(settings.time_limit_s)))
+}
+
+/// What this service hears of others, and reads of them from its own log.
+#[must_use]
+pub fn hears() -> Vec<Pattern> {
+    ["patient.*", "command.billing.start"].into_iter().filter_map(|text| Pattern::new(text).ok()).collect()
 }

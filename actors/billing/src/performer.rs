@@ -3,8 +3,8 @@
 //! The provider is chosen here: an exercise never reaches a real one, whatever is configured.
 
 use crate::gateway::{
-    Ask, CancelOutcome, ConfirmOutcome, CreateOutcome, CreatePayment, Eligibility, Insurer, PaymentGateway,
-    PaymentState, ReadOutcome, RefundOutcome, Released,
+    Ask, CancelOutcome, ConfirmOutcome, CreateOutcome, CreatePayment, Eligibility, FoundPayment, Insurer,
+    PaymentGateway, PaymentState, ReadOutcome, RefundOutcome, Released, Sought,
 };
 use crate::model::{Account, Action, Bill, Command, Effect, OpenPayment, RetryPolicy, Ticket, Undone};
 use async_trait::async_trait;
@@ -90,11 +90,11 @@ impl Outside {
         let amount = account.patient_share();
         let provider = gateway.name().to_owned();
         let limits = gateway.limits(amount);
-        if !(limits.min_minor..=limits.max_minor).contains(&amount.amount_minor) {
-            let code = if amount.amount_minor < limits.min_minor { "amount-too-small" } else { "amount-too-large" };
-            let (min, max) = (amount.with_amount(limits.min_minor), amount.with_amount(limits.max_minor));
-            let reason = format!("{provider} takes {min} to {max}, not {amount}");
-            return Command::PaymentDeclined { ticket, code: code.to_owned(), reason };
+        if let Err(why) = limits.check(amount.amount_minor) {
+            let [min, max, step] =
+                [limits.min_minor, limits.max_minor, limits.step_minor].map(|minor| amount.with_amount(minor));
+            let reason = format!("{provider} takes {min} to {max} in steps of {step}, not {amount}");
+            return Command::PaymentDeclined { ticket, code: why.code().to_owned(), reason };
         }
         let Some(payment_method) = account.payer.payment_method.clone() else {
             return Command::Blocked { ticket, reason: "the bill names no payment method".to_owned() };
@@ -102,7 +102,7 @@ impl Outside {
         let policy = self.policies.payment;
         // After a try without an end, look first: it may exist.
         if ticket.tries > 0 {
-            match gateway.find(&key).await {
+            match gateway.find(&sought(account, &key)).await {
                 ReadOutcome::Found(found) => {
                     return Command::PaymentCreated { ticket, payment_id: found.id, provider };
                 }
@@ -121,40 +121,70 @@ impl Outside {
         }
     }
 
-    /// Reads first: a confirmation before a crash or a lost answer may have charged already.
-    async fn confirm(&self, ticket: Ticket, payment: &OpenPayment, gateway: &Arc<dyn PaymentGateway>) -> Command {
-        let policy = self.policies.payment;
+    /// Confirms or captures. Reads first: a call before a crash or a lost answer may have done it already.
+    async fn settle(
+        &self,
+        ticket: Ticket,
+        payment: &OpenPayment,
+        gateway: &Arc<dyn PaymentGateway>,
+        capture: bool,
+    ) -> Command {
         let Some(id) = payment.payment_id.as_deref() else {
             return Command::Blocked { ticket, reason: "the payment has no id".to_owned() };
         };
-        match gateway.read(id).await {
-            ReadOutcome::Found(found) => match found.state {
-                PaymentState::RequiresConfirmation => {}
-                PaymentState::Succeeded => return Command::PaymentSucceeded { ticket },
-                PaymentState::Processing => return self.undecided(ticket),
-                PaymentState::RequiresAction => return authentication(ticket),
-                PaymentState::Declined => {
-                    let code = found.decline_code.unwrap_or_else(|| "card-declined".to_owned());
-                    let reason = format!("{} declined the card", gateway.name());
-                    return Command::PaymentDeclined { ticket, code, reason };
-                }
-                PaymentState::Cancelled | PaymentState::Refunded => {
-                    let reason = format!("the payment was cancelled or refunded at {}", gateway.name());
-                    return Command::PaymentDeclined { ticket, code: "payment-cancelled".to_owned(), reason };
-                }
-            },
+        let found = match gateway.read(id).await {
+            ReadOutcome::Found(found) => found,
             ReadOutcome::Absent => {
                 return Command::Blocked { ticket, reason: format!("{} does not know the payment", gateway.name()) };
             }
-            ReadOutcome::Retry(reason) => return Command::Delayed { ticket, reason, policy },
+            ReadOutcome::Retry(reason) => {
+                return Command::Delayed { ticket, reason, policy: self.policies.payment };
+            }
+        };
+        match (self.standing(ticket, gateway.name(), &found), capture) {
+            (Standing::Ended(command), _) => command,
+            (Standing::Authorised, false) => Command::PaymentAuthorised { ticket },
+            (Standing::Authorised, true) => {
+                self.settled(ticket, gateway.capture(&format!("{}-capture", payment.key), id).await)
+            }
+            (Standing::Unconfirmed, false) => {
+                self.settled(ticket, gateway.confirm(&format!("{}-confirm", payment.key), id).await)
+            }
+            (Standing::Unconfirmed, true) => {
+                let reason = format!("{} says that the payment is not confirmed", gateway.name());
+                Command::Blocked { ticket, reason }
+            }
         }
-        match gateway.confirm(&format!("{}-confirm", payment.key), id).await {
+    }
+
+    /// What a payment that was read back means for its bill.
+    fn standing(&self, ticket: Ticket, provider: &str, found: &FoundPayment) -> Standing {
+        Standing::Ended(match found.state {
+            PaymentState::RequiresConfirmation => return Standing::Unconfirmed,
+            PaymentState::Authorised => return Standing::Authorised,
+            PaymentState::Succeeded => Command::PaymentSucceeded { ticket },
+            PaymentState::Processing => self.undecided(ticket),
+            PaymentState::RequiresAction => authentication(ticket),
+            PaymentState::Declined => {
+                let code = found.decline_code.clone().unwrap_or_else(|| "card-declined".to_owned());
+                Command::PaymentDeclined { ticket, code, reason: format!("{provider} declined the card") }
+            }
+            PaymentState::Cancelled | PaymentState::Refunded => {
+                let reason = format!("the payment was cancelled or refunded at {provider}");
+                Command::PaymentDeclined { ticket, code: "payment-cancelled".to_owned(), reason }
+            }
+        })
+    }
+
+    fn settled(&self, ticket: Ticket, outcome: ConfirmOutcome) -> Command {
+        match outcome {
+            ConfirmOutcome::Authorised => Command::PaymentAuthorised { ticket },
             ConfirmOutcome::Succeeded => Command::PaymentSucceeded { ticket },
             ConfirmOutcome::Declined { code, reason } => Command::PaymentDeclined { ticket, code, reason },
             ConfirmOutcome::RequiresAction => authentication(ticket),
             ConfirmOutcome::Processing => self.undecided(ticket),
             ConfirmOutcome::Unknown(reason) | ConfirmOutcome::Retry(reason) => {
-                Command::Delayed { ticket, reason, policy }
+                Command::Delayed { ticket, reason, policy: self.policies.payment }
             }
             ConfirmOutcome::Blocked(reason) => Command::Blocked { ticket, reason },
         }
@@ -176,7 +206,7 @@ impl Outside {
         let policy = self.policies.compensation;
         let found = match &payment.payment_id {
             Some(id) => Ok(Some(id.clone())),
-            None => match gateway.find(&payment.key).await {
+            None => match gateway.find(&sought(account, &payment.key)).await {
                 ReadOutcome::Found(found) => Ok(Some(found.id)),
                 ReadOutcome::Absent => Ok(None),
                 ReadOutcome::Retry(reason) => Err(reason),
@@ -187,13 +217,29 @@ impl Outside {
             Ok(None) => return Command::PaymentUndone { ticket, how: Undone::Absent },
             Err(reason) => return Command::Delayed { ticket, reason, policy },
         };
-        match gateway.cancel(&format!("{}-cancel", payment.key), &id).await {
-            CancelOutcome::Cancelled => return Command::PaymentUndone { ticket, how: Undone::Cancelled },
-            CancelOutcome::Succeeded => {}
-            CancelOutcome::Unknown(reason) | CancelOutcome::Retry(reason) => {
-                return Command::Delayed { ticket, reason, policy };
+        // An earlier try may have done it without an answer. One that can't be read is cancelled all the same.
+        let charged = match gateway.read(&id).await {
+            ReadOutcome::Found(found) => match found.state {
+                PaymentState::Cancelled => return Command::PaymentUndone { ticket, how: Undone::Cancelled },
+                PaymentState::Refunded => return Command::PaymentUndone { ticket, how: Undone::Refunded },
+                PaymentState::Succeeded => true,
+                PaymentState::RequiresConfirmation
+                | PaymentState::Authorised
+                | PaymentState::RequiresAction
+                | PaymentState::Processing
+                | PaymentState::Declined => false,
+            },
+            ReadOutcome::Absent | ReadOutcome::Retry(_) => false,
+        };
+        if !charged {
+            match gateway.cancel(&format!("{}-cancel", payment.key), &id).await {
+                CancelOutcome::Cancelled => return Command::PaymentUndone { ticket, how: Undone::Cancelled },
+                CancelOutcome::Succeeded => {}
+                CancelOutcome::Unknown(reason) | CancelOutcome::Retry(reason) => {
+                    return Command::Delayed { ticket, reason, policy };
+                }
+                CancelOutcome::Blocked(reason) => return Command::Blocked { ticket, reason },
             }
-            CancelOutcome::Blocked(reason) => return Command::Blocked { ticket, reason },
         }
         match gateway.refund(&format!("{}-refund", payment.key), &id, account.patient_share()).await {
             RefundOutcome::Refunded => Command::PaymentUndone { ticket, how: Undone::Refunded },
@@ -203,6 +249,21 @@ impl Outside {
             }
         }
     }
+}
+
+/// What a payment that was read back asks for.
+enum Standing {
+    /// To be confirmed.
+    Unconfirmed,
+    /// To be captured.
+    Authorised,
+    /// Nothing: it says how the step ended.
+    Ended(Command),
+}
+
+/// What finds a payment by its key.
+fn sought(account: &Account, key: &str) -> Sought {
+    Sought { key: key.to_owned(), bill_id: account.order.request.incident_id.bill(), since: account.begun_at }
 }
 
 fn authentication(ticket: Ticket) -> Command {
@@ -221,7 +282,11 @@ impl Performer<Bill> for Outside {
             Action::AskCoverage => self.ask_coverage(ticket, &account).await,
             Action::Create { key } => self.create(ticket, &account, key, exercise).await,
             Action::Confirm(payment) => match self.provider_of(&payment, exercise) {
-                Ok(gateway) => self.confirm(ticket, &payment, gateway).await,
+                Ok(gateway) => self.settle(ticket, &payment, gateway, false).await,
+                Err(reason) => Command::Blocked { ticket, reason },
+            },
+            Action::Capture(payment) => match self.provider_of(&payment, exercise) {
+                Ok(gateway) => self.settle(ticket, &payment, gateway, true).await,
                 Err(reason) => Command::Blocked { ticket, reason },
             },
             Action::UndoPayment(payment) => match self.provider_of(&payment, exercise) {

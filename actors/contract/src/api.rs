@@ -144,6 +144,10 @@ pub struct StatusReport {
     /// Why, for out-of-service and cancelled.
     #[serde(default)]
     pub reason: Option<String>,
+    /// How the incident ended, for a crew that clears at the scene: `refused`, `treated-on-scene`,
+    /// `false-alarm` or `other`, with cancelled.
+    #[serde(default)]
+    pub disposition: Option<Disposition>,
 }
 
 /// One fix of a unit, in the body of `POST /units/{id}/locations` (an object or an array).
@@ -234,6 +238,11 @@ pub enum IncidentAction {
         /// Why.
         reason: String,
     },
+    /// Make it less urgent.
+    Downgrade {
+        /// Why.
+        reason: String,
+    },
 }
 
 /// What a person does to an actor.
@@ -248,6 +257,20 @@ pub enum ActorAction {
     Crash,
     /// Give up what is parked for a quarantined one: to the dead letters.
     Discard,
+}
+
+/// Looking after an instance of a service, asked of whoever runs it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HouseRequest {
+    /// Its actors, the troubled ones first, at most so many a category.
+    Actors(usize),
+    /// Act on an actor, `category/id`.
+    Act(String, ActorAction),
+    /// Messages that were given up.
+    DeadLetters,
+    /// Deliver one of them once more.
+    Replay(String),
 }
 
 /// The services of the house.
@@ -398,6 +421,9 @@ pub enum Request {
     ListNotifications(Page),
     /// `GET /kpis`.
     GetKpis,
+
+    /// `/actors` and `/dead-letters`, of an instance of this service.
+    House(Service, HouseRequest),
 }
 
 impl Request {
@@ -438,6 +464,7 @@ impl Request {
             | Self::GetBill(_)
             | Self::ListNotifications(_)
             | Self::GetKpis => Service::Stream,
+            Self::House(service, _) => *service,
         }
     }
 }

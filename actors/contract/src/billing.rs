@@ -28,8 +28,10 @@ pub enum Step {
     EligibilityQueued,
     /// A payment is being created under the stored key.
     CreatePayment,
-    /// Its id is stored; it is being confirmed and captured.
+    /// Its id is stored; it is being confirmed, which reserves the amount on the card.
     ConfirmPayment,
+    /// The amount is reserved; it is being captured, which moves the money.
+    CapturePayment,
     /// Something failed: what was done is being undone.
     Compensate,
     /// Nothing is left to do.
@@ -233,5 +235,28 @@ crate::domain_events! {
         Stuck(Stuck) = BILLING_STUCK,
         /// Given up by a person.
         WrittenOff(WrittenOff) = BILLING_WRITTEN_OFF,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Logs, clients and other replicas read these words: a step may be added, none may change.
+    #[test]
+    fn the_words_of_steps_stay_as_they_were_published() {
+        for (step, word) in [
+            (Step::Eligibility, "eligibility"),
+            (Step::EligibilityQueued, "eligibility-queued"),
+            (Step::CreatePayment, "create-payment"),
+            (Step::ConfirmPayment, "confirm-payment"),
+            (Step::CapturePayment, "capture-payment"),
+            (Step::Compensate, "compensate"),
+            (Step::Settled, "settled"),
+        ] {
+            let text = format!("\"{word}\"");
+            assert_eq!(serde_json::to_string(&step).expect("a word"), text);
+            assert_eq!(serde_json::from_str::<Step>(&text).expect("a step"), step);
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The fleet, its states, and which unit goes where.
 
+use crate::incident::Disposition;
 use crate::{HospitalId, IncidentId, LatLon, StationId, Timestamp, UnitId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -194,6 +195,27 @@ pub struct HospitalChoice {
     pub distance_m: u32,
     /// One sentence.
     pub reason: String,
+    /// Seconds expected from arrival to hand-over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub door_s: Option<u32>,
+    /// The second best, if another one takes patients.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<HospitalRunnerUp>,
+}
+
+/// The second best hospital.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct HospitalRunnerUp {
+    /// Which.
+    pub hospital_id: HospitalId,
+    /// Its name.
+    pub name: String,
+    /// Drive time in seconds.
+    pub drive_s: u32,
+    /// Road distance in metres.
+    pub distance_m: u32,
+    /// Seconds expected from arrival to hand-over.
+    pub door_s: u32,
 }
 
 /// One GPS fix of one unit.
@@ -283,6 +305,9 @@ pub struct Unassigned {
     pub by: String,
     /// Whether the incident still needs a unit.
     pub reopen: bool,
+    /// How the incident ended, when the crew that cleared at the scene said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disposition: Option<Disposition>,
 }
 
 /// Data of `dispatch.diverted`.
@@ -307,6 +332,14 @@ pub struct Waiting {
     pub reason: String,
     /// The units that could not go, with reasons (at most a screenful).
     pub excluded: Vec<Excluded>,
+    /// It waits for a person, who sends units to incidents of its kind.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub by_person: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde asks")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// Data of `dispatch.wait-ended`, in stream `dispatch/<incident>`: it closes the stream.
@@ -337,6 +370,9 @@ pub struct EtaChanged {
     /// What a dispatcher should look at, such as a unit that does not move. Null: just a new time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// How far from its expected route the unit was, in metres, when that is why the time was computed anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub off_route_m: Option<u32>,
 }
 
 crate::domain_events! {

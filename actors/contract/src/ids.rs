@@ -2,6 +2,7 @@
 //! registers them; ids made here are UUIDs in text form. All share one alphabet, so that any of them
 //! can stand in a path, a stream name or a log field without escaping.
 
+use crate::routing;
 use serde::{Deserialize, Serialize};
 use std::{fmt, sync::Arc};
 use uuid::Uuid;
@@ -99,7 +100,16 @@ impl IncidentId {
     /// compute the same id, so the log's version check refuses the second of them.
     #[must_use]
     pub fn of_patient(patient: &PatientId, ordinal: u64) -> Self {
-        Self::from_uuid(derived_uuid(&["incident", patient.as_str(), &ordinal.to_string()]))
+        let uuid = derived_uuid(&["incident", patient.as_str(), &ordinal.to_string()]);
+        let partition = u128::from(routing::partition_of(patient.as_str()));
+        Self::from_uuid(Uuid::from_u128((uuid.as_u128() & !0xf) | partition))
+    }
+    /// Its partition: the patient's, which [`Self::of_patient`] left in the last digit. An incident without a
+    /// patient has one all the same.
+    #[must_use]
+    pub fn partition(&self) -> u16 {
+        let last = Uuid::try_parse(self.as_str()).ok().and_then(|uuid| u16::try_from(uuid.as_u128() & 0xf).ok());
+        last.unwrap_or_else(|| routing::partition_of(self.as_str()))
     }
     /// The bill of this incident: there is never a second one.
     #[must_use]

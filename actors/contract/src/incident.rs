@@ -119,6 +119,19 @@ pub struct Escalated {
     pub next_at: Option<Timestamp>,
 }
 
+/// Data of `incident.downgraded`. Only a person says that somebody is less ill than was thought.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Downgraded {
+    /// Why, in a sentence.
+    pub reason: String,
+    /// Who.
+    pub by: String,
+    /// Priority before it.
+    pub previous: Priority,
+    /// Priority after it.
+    pub priority: Priority,
+}
+
 /// Data of `incident.unit-changed`: what the incident must remember of a unit's work for it, taken from
 /// dispatch's and the unit's own events.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -242,6 +255,8 @@ crate::domain_events! {
         Acknowledged(Acknowledged) = INCIDENT_ACKNOWLEDGED,
         /// Made more urgent, by a person or a deadline.
         Escalated(Escalated) = INCIDENT_ESCALATED,
+        /// Made less urgent, by a person.
+        Downgraded(Downgraded) = INCIDENT_DOWNGRADED,
         /// A unit began, went on with or ended its work for it.
         UnitChanged(UnitChanged) = INCIDENT_UNIT_CHANGED,
         /// Care ended; the bill is next.

@@ -35,6 +35,7 @@ kinds! {
     INCIDENT_CALL_JOINED = "incident.call-joined",
     INCIDENT_ACKNOWLEDGED = "incident.acknowledged",
     INCIDENT_ESCALATED = "incident.escalated",
+    INCIDENT_DOWNGRADED = "incident.downgraded",
     INCIDENT_UNIT_CHANGED = "incident.unit-changed",
     INCIDENT_RESOLVED = "incident.resolved",
     INCIDENT_CLOSED = "incident.closed",

@@ -7,6 +7,7 @@
 //!   golden file under `tests/golden/`.
 //! - Services meet here and nowhere else: no service crate depends on another one.
 
+pub mod address;
 pub mod api;
 pub mod billing;
 pub mod care;
@@ -17,11 +18,14 @@ pub mod geo;
 pub mod ids;
 pub mod incident;
 pub mod kind;
+pub mod laws;
 pub mod money;
 pub mod notification;
+pub mod owner;
 pub mod patient;
 pub mod problem;
 pub mod routing;
+pub mod secret;
 pub mod supervision;
 pub mod time;
 pub mod triage;
@@ -33,4 +37,5 @@ pub use ids::*;
 pub use kind::Kind;
 pub use money::{Currency, Money};
 pub use problem::Problem;
+pub use secret::Secret;
 pub use time::Timestamp;

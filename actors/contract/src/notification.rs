@@ -70,6 +70,9 @@ pub struct Queued {
     /// How often and how fast: the rule in force when it was queued.
     #[serde(default)]
     pub policy: DeliveryPolicy,
+    /// Why nobody is told, when a limit of repetition holds; the plan is empty then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quiet: Option<String>,
 }
 
 /// How a notification is tried again.
@@ -117,8 +120,11 @@ pub struct Attempted {
     pub attempt: u16,
     /// Which contact and channel.
     pub target: PlannedAttempt,
-    /// The provider's name as it shows (`sandbox-messaging`, `aws-sns` …).
+    /// The provider's name as it shows (`sandbox-messaging`, `aws` …).
     pub provider: String,
+    /// The attempt to the same contact that this one repeats although it may have arrived.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeats: Option<u16>,
 }
 
 /// Data of `notification.sent`, `notification.failed` and `notification.ambiguous`.

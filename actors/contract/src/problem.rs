@@ -75,6 +75,12 @@ impl Problem {
     pub fn unavailable(detail: impl Into<String>) -> Self {
         Self::new(503, "unavailable", detail)
     }
+    /// 409: a request with the same Idempotency-Key has not ended.
+    #[must_use]
+    pub fn still_running() -> Self {
+        let detail = "a request with this Idempotency-Key is still being worked on; ask again shortly";
+        Self::new(409, "still-running", detail)
+    }
     /// 504: no answer in time; it may or may not have happened.
     #[must_use]
     pub fn unknown_outcome() -> Self {

@@ -3,7 +3,7 @@
 //! On the wire the routing key is the kind with a last word `p00` … `p15`. Patterns that people and
 //! services write never name that word: [`Pattern`] matches kinds.
 
-use crate::Kind;
+use crate::{IncidentId, Kind, envelope::StreamName};
 use std::fmt;
 
 /// How many partitions a service that keeps order has.
@@ -14,6 +14,21 @@ pub const PARTITIONS: u16 = 16;
 pub fn partition_of(key: &str) -> u16 {
     let hash = key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
     u16::try_from((hash ^ (hash >> 32)) % u64::from(PARTITIONS)).unwrap_or(0)
+}
+
+/// The partition of a message: the one of the service that must keep its order. What belongs to an incident
+/// goes with the incident's patient, so do the patient's registration and classes; journals name theirs;
+/// the fleet is one region, partition 0.
+#[must_use]
+pub fn partition(stream: &StreamName, correlation: Option<&IncidentId>) -> u16 {
+    match (stream.category(), correlation) {
+        (_, Some(incident)) => incident.partition(),
+        ("patient" | "triage", None) => partition_of(stream.id()),
+        (_, None) => {
+            let word = stream.id().strip_prefix('p').and_then(|digits| digits.parse().ok());
+            word.filter(|partition| *partition < PARTITIONS).unwrap_or(0)
+        }
+    }
 }
 
 /// The routing key of `kind` for `partition`.
@@ -128,6 +143,20 @@ mod tests {
         for bad in ["", "a..b", "A.b", "a b", "."] {
             assert!(Pattern::new(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn what_belongs_to_a_patient_has_one_partition() {
+        for number in 0..200 {
+            let patient = crate::PatientId::new(format!("p-{number}")).expect("an id");
+            let own = partition_of(patient.as_str());
+            let incident = IncidentId::of_patient(&patient, number);
+            assert_eq!(incident.partition(), own);
+            assert_eq!(partition(&StreamName::new("patient", patient.as_str()), None), own);
+            assert_eq!(partition(&StreamName::new("unit", "u-1"), Some(&incident)), own);
+        }
+        assert_eq!(partition(&StreamName::new("readings", "p07"), None), 7);
+        assert_eq!(partition(&StreamName::new("unit", "u-1"), None), 0);
     }
 
     #[test]

@@ -43,7 +43,7 @@ const RESERVED: [(&str, &[&str], &str); 9] = [
     ("diesel", &["db"], "SQL lives behind the store port"),
     ("diesel_migrations", &["db"], "SQL lives behind the store port"),
     ("libsqlite3-sys", &["db"], "SQL lives behind the store port"),
-    ("lapin", &["bridge"], "AMQP lives behind the exchange port"),
+    ("lapin", &["bridge", "bench"], "AMQP lives behind the wire port, and bench measures the bare client"),
     ("actix-web", &["web", "web/server", "bench"], "HTTP is served by the web layer, and bench measures a bare server"),
     ("actix-web-actors", &["web", "web/server"], "HTTP is served by the web layer"),
     ("clap", &["web/server", "actors/world", "bench"], "command lines belong to binaries"),

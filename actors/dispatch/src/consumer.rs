@@ -1,16 +1,25 @@
-//! Messages for the desk: requests and cancellations from incidents, and dispatch's own news that an
+//! Messages for the desk: requests, cancellations and changes of urgency from incidents, and dispatch's own news that an
 //! assignment ended while the incident still needs a unit (so that a crash right after it forgets nobody).
 
 use crate::desk::Desk;
 use async_trait::async_trait;
 use shers_contract::{
-    DecodeError, DomainEvent, Kind, dispatch::DispatchEvent, incident::IncidentEvent, routing::Pattern,
+    DecodeError, DomainEvent, Envelope, Kind,
+    dispatch::DispatchEvent,
+    incident::{IncidentEvent, Priority},
+    routing::Pattern,
 };
 use shers_runtime::{Cause, Consumer, Failure, Recorded, Subscription};
 use std::rc::Rc;
 
 /// Name of the queue and of the consumer in the inbox.
 const DESK: &str = "dispatch.desk";
+
+pub(crate) fn patterns() -> Vec<Pattern> {
+    // `incident.*` also for what the desk later reads of an incident from its own log.
+    let patterns = ["command.dispatch.*", "incident.*", Kind::DISPATCH_UNASSIGNED.as_str()];
+    patterns.iter().filter_map(|pattern| Pattern::new(pattern).ok()).collect()
+}
 
 /// The desk's consumer. All its messages are one sequence.
 pub(crate) struct DeskConsumer {
@@ -21,16 +30,19 @@ fn dead(error: &DecodeError) -> Failure {
     Failure::Dead(format!("{error}: {}", error.source))
 }
 
+impl DeskConsumer {
+    async fn reprioritise(&self, envelope: &Envelope, priority: Priority) -> Result<(), Failure> {
+        if let Some(incident) = &envelope.correlation_id {
+            self.desk.reprioritise(incident, priority).await;
+        }
+        Ok(())
+    }
+}
+
 #[async_trait(?Send)]
 impl Consumer for DeskConsumer {
     fn subscription(&self) -> Subscription {
-        let patterns = ["command.dispatch.*", Kind::DISPATCH_UNASSIGNED.as_str()];
-        Subscription {
-            name: DESK,
-            patterns: patterns.iter().filter_map(|pattern| Pattern::new(pattern).ok()).collect(),
-            live_only: false,
-            prefetch: 256,
-        }
+        Subscription { name: DESK, patterns: patterns(), live_only: false, prefetch: 256 }
     }
 
     fn order_key(&self, _message: &Recorded) -> String {
@@ -55,6 +67,8 @@ impl Consumer for DeskConsumer {
             Some(IncidentEvent::CancelDispatch(cancel)) => {
                 self.desk.cancel(&cancel.incident_id, &cancel.reason, cause).await
             }
+            Some(IncidentEvent::Escalated(change)) => self.reprioritise(envelope, change.priority).await,
+            Some(IncidentEvent::Downgraded(change)) => self.reprioritise(envelope, change.priority).await,
             Some(_) | None => Ok(()),
         }
     }

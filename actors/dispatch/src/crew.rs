@@ -61,6 +61,7 @@ impl Desk {
             crew_chose,
             loaded_distance_m,
             reason,
+            disposition: report.disposition,
             by: call.principal.subject.clone(),
         };
         self.units.answer(call, unit.as_str(), UnitCommand::Report(Box::new(report))).await
@@ -126,6 +127,8 @@ impl Desk {
         let heading = self.book.borrow().fleet.heading(unit);
         let times = self.settings.door_times();
         let refs: Vec<&Hospital> = hospitals.iter().collect();
+        let mut groups = Vec::new();
+        let mut source = "";
         for (suits, group) in by_suitability(&refs, needs, &heading) {
             let places: Vec<LatLon> = group.iter().map(|hospital| hospital.location).collect();
             let ranking = match self.eta.rank_to(from, &places, Driving::Normal, places.len()).await {
@@ -141,11 +144,16 @@ impl Desk {
                 Some(Drive { hospital, drive_s: travel.duration_s, distance_m: travel.distance_m, door_s })
             };
             let drives: Vec<Drive<'_>> = ranking.best.iter().filter_map(drive).collect();
-            if let Some(choice) = choose(suits, &drives, ranking.source) {
-                return Some(choice);
+            if source.is_empty() && !drives.is_empty() {
+                source = ranking.source;
+            }
+            groups.push((suits, drives));
+            // Two are enough: the choice and the second best.
+            if groups.iter().map(|(_, drives)| drives.len()).sum::<usize>() > 1 {
+                break;
             }
         }
-        None
+        choose(&groups, source)
     }
 
     /// Road distance with the patient: from the scene to the hospital, or to where the unit says it is.

@@ -8,19 +8,19 @@
 //! redelivered request finds it done. A wait is in the log before its request is settled. Serving a waiting
 //! incident commits with a mark derived from that episode of waiting, so one episode gives one unit.
 
-use crate::book::{Bell, Book};
-use crate::gateway::{Driving, EtaError, EtaSource};
+use crate::book::{Bell, Book, Ground};
+use crate::gateway::EtaSource;
 use crate::model::case::Case;
-use crate::model::desk::{Known, Recommendation, Times, nowhere, recommend};
+use crate::model::desk::{Known, Recommendation};
 use crate::model::diversion::Diversion;
-use crate::model::fleet::{Demand, Unfit, excluded};
+use crate::model::mode::{Mode, asks_source, mode};
 use crate::model::unit::{Unit, UnitCommand};
 use crate::model::wait::{Wait, WaitCommand};
 use crate::settings::Settings;
 use shers_contract::{
     IncidentId, LatLon, UnitId, derived_uuid,
     dispatch::{Assigned, Candidate},
-    incident::RequestDispatch,
+    incident::{Priority, RequestDispatch},
 };
 use shers_runtime::{Cause, Commit, CommitError, Deps, Directory, Failure, InboxMark, Rejected, StoreError};
 use std::cell::RefCell;
@@ -44,6 +44,7 @@ pub(crate) struct Desk {
     pub waits: Directory<Wait>,
     pub book: Rc<RefCell<Book>>,
     pub bell: Rc<Bell>,
+    pub ground: Rc<Ground>,
     pub turn: Mutex<()>,
 }
 
@@ -109,16 +110,22 @@ impl Desk {
             // Whoever waited longer comes first to a unit that became free just now.
             self.serve_all(Some(incident)).await;
         }
+        let mode = self.mode(&known.request).await.map_err(retry)?;
         let mut recommendation = self.recommendation(&known.request).await;
-        match (self.diversion(known, &recommendation).await, self.settings.diversion) {
-            (Some(found), Diversion::Automatic) => {
+        match (self.diversion(known, &recommendation, None).await, self.settings.diversion, mode) {
+            (Some(found), Diversion::Automatic, Mode::Automatic) => {
                 if let Some(unit) = self.divert(known, &recommendation, found, &cause).await? {
                     let reason = format!("{unit} was moved here.");
                     return self.end_wait(incident, Some(unit), &reason, self.inner_cause(&cause)).await;
                 }
             }
-            (Some(found), Diversion::Advised | Diversion::Off) => advise(&mut recommendation, &found.reason),
-            (None, _) => {}
+            (Some(found), Diversion::Automatic | Diversion::Advised | Diversion::Off, _) => {
+                advise(&mut recommendation, &found.reason);
+            }
+            (None, _, _) => {}
+        }
+        if mode == Mode::Person {
+            return self.wait(known, for_a_person(recommendation), mode, cause).await;
         }
         match self.try_assign(known, &recommendation, &cause).await? {
             Tried::Goes(unit) => {
@@ -126,15 +133,47 @@ impl Desk {
                 self.end_wait(incident, Some(unit), &reason, self.inner_cause(&cause)).await
             }
             Tried::Served => Ok(()),
-            Tried::Nobody => {
-                tracing::info!(incident.id = %incident, reason = recommendation.reason, "an incident waits for a unit");
-                let command = WaitCommand::Wait {
-                    request: Box::new(known.request.clone()),
-                    reason: recommendation.reason,
-                    excluded: recommendation.excluded,
-                };
-                self.waits.deliver(incident.as_str(), command, cause).await.map(|_| ())
-            }
+            Tried::Nobody => self.wait(known, recommendation, mode, cause).await,
+        }
+    }
+
+    /// Lets it wait, for a unit or for a person.
+    async fn wait(
+        &self,
+        known: &Known,
+        recommendation: Recommendation,
+        mode: Mode,
+        cause: Cause,
+    ) -> Result<(), Failure> {
+        let incident = &known.request.incident_id;
+        tracing::info!(incident.id = %incident, reason = recommendation.reason, "an incident waits for a unit");
+        let command = WaitCommand::Wait {
+            request: Box::new(known.request.clone()),
+            reason: recommendation.reason,
+            excluded: recommendation.excluded,
+            by_person: mode == Mode::Person,
+        };
+        self.waits.deliver(incident.as_str(), command, cause).await.map(|_| ())
+    }
+
+    /// Who sends a unit to an incident.
+    pub(crate) async fn mode(&self, request: &RequestDispatch) -> Result<Mode, StoreError> {
+        let rules = &self.settings.by_person;
+        let incident = &request.incident_id;
+        let mut source = self.book.borrow().sources.get(incident).copied();
+        if source.is_none() && asks_source(rules) {
+            source = self.case(incident).await?.source;
+            self.book.borrow_mut().sources.extend(source.map(|source| (incident.clone(), source)));
+        }
+        Ok(mode(rules, request, source))
+    }
+
+    /// Takes note of how urgent an incident is now. When it has no unit, its new request follows and is dealt with; a
+    /// unit on its way goes on, and may be moved to a sicker patient once its own is less urgent.
+    pub(crate) async fn reprioritise(&self, incident: &IncidentId, priority: Priority) {
+        let _turn = self.turn.lock().await;
+        if self.book.borrow_mut().queue.set_priority(incident, priority).is_some() {
+            self.bell.ring();
         }
     }
 
@@ -154,12 +193,25 @@ impl Desk {
     pub(crate) async fn serve_all(&self, except: Option<&IncidentId>) {
         let order = self.book.borrow().queue.in_order();
         let order: Vec<IncidentId> = order.into_iter().filter(|incident| Some(incident) != except).collect();
-        let mut plans = self.plan_jointly(&order).await;
+        let mut plans = self.plan_jointly(&self.automatic_among(&order).await).await;
         for incident in &order {
             if let Err(failure) = self.serve(incident, plans.remove(incident)).await {
                 tracing::warn!(incident.id = %incident, ?failure, "serving a waiting incident failed; it goes on waiting");
             }
         }
+    }
+
+    /// Those that dispatch serves by itself.
+    async fn automatic_among(&self, order: &[IncidentId]) -> Vec<IncidentId> {
+        let mut automatic = Vec::with_capacity(order.len());
+        for incident in order {
+            let known = self.book.borrow().queue.known(incident).cloned();
+            let Some(known) = known else { continue };
+            if matches!(self.mode(&known.request).await, Ok(Mode::Automatic)) {
+                automatic.push(incident.clone());
+            }
+        }
+        automatic
     }
 
     async fn serve(&self, incident: &IncidentId, plan: Option<Recommendation>) -> Result<(), Failure> {
@@ -184,10 +236,21 @@ impl Desk {
             let reason = format!("{unit} goes already.");
             return self.end_wait(incident, Some(unit), &reason, self.inner_cause(&cause)).await;
         }
+        let mode = self.mode(&known.request).await.map_err(retry)?;
+        if mode == Mode::Person {
+            return Ok(());
+        }
         let recommendation = match plan {
             Some(plan) => plan,
             None => self.recommendation(&known.request).await,
         };
+        if self.settings.diversion == Diversion::Automatic
+            && let Some(found) = self.diversion(&known, &recommendation, None).await
+            && let Some(unit) = self.divert(&known, &recommendation, found, &cause).await?
+        {
+            let reason = format!("{unit} was moved here.");
+            return self.end_wait(incident, Some(unit), &reason, self.inner_cause(&cause)).await;
+        }
         match self.try_assign(&known, &recommendation, &cause).await? {
             Tried::Nobody => Ok(()),
             Tried::Goes(unit) => {
@@ -198,13 +261,8 @@ impl Desk {
                 // This episode had its unit, which is gone again: a new episode begins.
                 self.end_wait(incident, None, "The unit that was sent is gone again.", self.inner_cause(&cause))
                     .await?;
-                let command = WaitCommand::Wait {
-                    request: Box::new(known.request.clone()),
-                    reason: recommendation.reason,
-                    excluded: recommendation.excluded,
-                };
                 self.bell.ring();
-                self.waits.deliver(incident.as_str(), command, self.inner_cause(&cause)).await.map(|_| ())
+                self.wait(&known, recommendation, mode, self.inner_cause(&cause)).await
             }
         }
     }
@@ -243,61 +301,6 @@ impl Desk {
             }
         }
         unavailable.map_or(Ok(Tried::Nobody), |why| Err(Failure::Retry(why)))
-    }
-
-    /// Who should go, and why.
-    pub(crate) async fn recommendation(&self, request: &RequestDispatch) -> Recommendation {
-        self.recommendation_among(request, self.settings.max_candidates.max(2)).await
-    }
-
-    /// The same with the `keep` best candidates.
-    pub(crate) async fn recommendation_among(&self, request: &RequestDispatch, keep: usize) -> Recommendation {
-        let started = tokio::time::Instant::now();
-        let now = self.deps.clock.now();
-        let incident = request.incident_id.clone();
-        let Some(to) = request.location else { return nowhere(incident, now) };
-        let mut screened = self.book.borrow().fleet.screen(&Demand {
-            needs: &request.needs,
-            incident_id: &incident,
-            now,
-            stale_ms: self.settings.stale_ms(),
-        });
-        let places: Vec<LatLon> = screened.fit.iter().map(|(_, place)| *place).collect();
-        let ranked = self.eta.rank_from(&places, to, Driving::LightsAndSirens, keep);
-        let ranking = match ranked.await {
-            Ok(ranking) => ranking,
-            Err(EtaError::NoRoad(why)) => {
-                return self.no_times(incident, &screened.unfit, format!("No road leads to the incident: {why}."));
-            }
-            Err(error @ EtaError::Unavailable { .. }) => {
-                return self.no_times(incident, &screened.unfit, format!("Drive times can't be had: {error}."));
-            }
-        };
-        let unit_at = |index: usize| screened.fit.get(index).map(|(id, _)| id.clone());
-        let best = ranking.best.iter().filter_map(|(index, travel)| {
-            let unit_id = unit_at(*index)?;
-            Some(Candidate { unit_id, eta_s: travel.duration_s, distance_m: travel.distance_m })
-        });
-        let times = Times { best: best.collect(), compared: places.len(), source: ranking.source.to_owned() };
-        let off: Vec<_> = ranking
-            .unreachable
-            .into_iter()
-            .filter_map(|(index, why)| Some((unit_at(index)?, Unfit::NoRoute(why))))
-            .collect();
-        screened.unfit.extend(off);
-        metrics::histogram!("shers_recommend_seconds").record(started.elapsed().as_secs_f64());
-        recommend(incident, times, &screened.unfit, self.settings.max_excluded, now)
-    }
-
-    fn no_times(&self, incident_id: IncidentId, unfit: &[(UnitId, Unfit)], reason: String) -> Recommendation {
-        Recommendation {
-            incident_id,
-            candidates: Vec::new(),
-            excluded: excluded(unfit, self.settings.max_excluded),
-            reason,
-            eta_source: self.eta.name().to_owned(),
-            computed_at: self.deps.clock.now(),
-        }
     }
 
     /// The units that work for an incident, by the log: the book hears of a commit a moment later than
@@ -390,6 +393,12 @@ impl Desk {
 /// Adds what a person could do better.
 pub(crate) fn advise(recommendation: &mut Recommendation, gain: &str) {
     recommendation.reason = format!("{} A diversion is advised: {gain}", recommendation.reason);
+}
+
+/// Why it waits when a person sends the unit.
+fn for_a_person(recommendation: Recommendation) -> Recommendation {
+    let reason = format!("Units are sent to incidents of this kind by a person. {}", recommendation.reason);
+    Recommendation { reason, ..recommendation }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]

@@ -13,16 +13,21 @@ const LOOKED_AT: usize = 3;
 
 /// A move that pays.
 pub(crate) struct Found {
-    candidate: Candidate,
-    from_incident: IncidentId,
+    pub candidate: Candidate,
+    pub from_incident: IncidentId,
     source: &'static str,
     /// The gain, stated for both.
     pub reason: String,
 }
 
 impl Desk {
-    /// The best move that pays, if moving is wanted at all.
-    pub(crate) async fn diversion(&self, known: &Known, recommendation: &Recommendation) -> Option<Found> {
+    /// The best move that pays, if moving is wanted at all; `only` of one unit, when a person named it.
+    pub(crate) async fn diversion(
+        &self,
+        known: &Known,
+        recommendation: &Recommendation,
+        only: Option<&UnitId>,
+    ) -> Option<Found> {
         if self.settings.diversion == Diversion::Off {
             return None;
         }
@@ -32,10 +37,11 @@ impl Desk {
             min_remaining_s: self.settings.diversion_min_remaining_s,
             min_gain_s: self.settings.diversion_min_gain_s,
         };
-        let movable = {
+        let mut movable = {
             let book = self.book.borrow();
             book.fleet.movable(&known.request.needs, now, self.settings.stale_ms())
         };
+        movable.retain(|unit| only.is_none_or(|only| unit.unit_id == *only));
         let places: Vec<LatLon> = movable.iter().map(|unit| unit.at).collect();
         let ranking = self.eta.rank_from(&places, to, Driving::LightsAndSirens, LOOKED_AT).await.ok()?;
         let wanted = Sicker {
@@ -76,6 +82,26 @@ impl Desk {
         Some(Known { request: case.request?, traceparent: case.traceparent, exercise: case.exercise })
     }
 
+    /// The command that moves the unit, and who says so: dispatch, or a person with a reason.
+    pub(crate) fn move_command(
+        &self,
+        known: &Known,
+        recommendation: &Recommendation,
+        found: &Found,
+        (by, reason): (&str, Option<&str>),
+    ) -> Option<UnitCommand> {
+        let to = known.request.location?;
+        let (from, turnout_ms) = (self.whereabouts(&found.candidate.unit_id), self.settings.turnout_ms());
+        let said = reason.map_or_else(|| found.reason.clone(), |reason| format!("{} {by}: {reason}", found.reason));
+        let mut order = order(recommendation, &found.candidate, (from, to), by, said, turnout_ms);
+        order.eta_source = found.source.to_owned();
+        Some(UnitCommand::Divert {
+            order: Box::new(order),
+            from_incident: found.from_incident.clone(),
+            min_remaining_ms: i64::from(self.settings.diversion_min_remaining_s) * 1_000,
+        })
+    }
+
     /// Moves the unit. `None` when it refused or the message was dealt with before.
     pub(crate) async fn divert(
         &self,
@@ -84,16 +110,10 @@ impl Desk {
         found: Found,
         cause: &Cause,
     ) -> Result<Option<UnitId>, Failure> {
-        let Some(to) = known.request.location else { return Ok(None) };
-        let unit = found.candidate.unit_id.clone();
-        let (from, turnout_ms) = (self.whereabouts(&unit), self.settings.turnout_ms());
-        let mut order = order(recommendation, &found.candidate, (from, to), DISPATCH, found.reason.clone(), turnout_ms);
-        order.eta_source = found.source.to_owned();
-        let command = UnitCommand::Divert {
-            order: Box::new(order),
-            from_incident: found.from_incident,
-            min_remaining_ms: i64::from(self.settings.diversion_min_remaining_s) * 1_000,
+        let Some(command) = self.move_command(known, recommendation, &found, (DISPATCH, None)) else {
+            return Ok(None);
         };
+        let unit = found.candidate.unit_id;
         match self.units.execute(unit.as_str(), command, cause.clone()).await {
             Ok(_) => Ok(Some(unit)),
             Err(Rejected::Refused(_) | Rejected::Repeated) => Ok(None),

@@ -88,7 +88,9 @@ impl Door {
             tracing::error!(%error, "writing a station");
             Problem::unavailable("the station can't be stored now; try again")
         })?;
-        self.desk.book.borrow_mut().fleet.place_station(station.station_id, station.location);
+        let mut book = self.desk.book.borrow_mut();
+        book.fleet.place_station(station.station_id, station.location);
+        self.desk.ground.stand_all(&book.fleet);
         Ok(Answer::ok(body))
     }
 

@@ -2,14 +2,14 @@
 
 use crate::gateway::{ClientError, EtaSource, Google, Matrix, Osrm, Remote, RemoteLimits, Resilient, Valhalla};
 use crate::model::breaker::BreakerLimits;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use shers_runtime::Clock;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Who computes drive times.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Provider {
     /// The road map in this process.
@@ -24,7 +24,7 @@ pub enum Provider {
 }
 
 /// Settings of drive times.
-#[derive(Clone, PartialEq, Debug, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EtaSettings {
     /// Who is asked. Whoever it is, the built-in one answers when they don't.

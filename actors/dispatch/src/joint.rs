@@ -3,6 +3,7 @@
 use crate::desk::Desk;
 use crate::model::desk::{Known, Recommendation, duration_text};
 use crate::model::joint::{assign, weight};
+use futures::future::join_all;
 use shers_contract::{IncidentId, UnitId};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,10 +22,8 @@ impl Desk {
         }
         // Of n incidents each gets one of its own n best units, for the n − 1 others leave one of them free.
         let keep = waiting.len().max(self.settings.max_candidates).max(2);
-        let mut found = Vec::with_capacity(waiting.len());
-        for known in &waiting {
-            found.push(self.recommendation_among(&known.request, keep).await);
-        }
+        // All are asked for at once, so that a slow provider costs its time budget once.
+        let found = join_all(waiting.iter().map(|known| self.recommendation_among(&known.request, keep))).await;
         let units: BTreeSet<UnitId> =
             found.iter().flat_map(|r| r.candidates.iter().map(|c| c.unit_id.clone())).collect();
         let units: Vec<UnitId> = units.into_iter().collect();

@@ -22,14 +22,17 @@ mod eta;
 pub mod gateway;
 mod joint;
 pub mod model;
+mod off_route;
 mod orders;
+mod recommending;
 mod settings;
 mod tracking;
 
 pub use eta::{EtaSettings, EtaSettingsError, Provider};
+pub use recommending::{Found, closest};
 pub use settings::Settings;
 
-use crate::book::{Bell, Book, hospital_observer, unit_observer, wait_observer};
+use crate::book::{Bell, Book, Ground, hospital_observer, unit_observer, wait_observer};
 use crate::consumer::DeskConsumer;
 use crate::desk::Desk;
 use crate::door::{Door, STATIONS};
@@ -76,7 +79,13 @@ pub async fn start(
     let eta = settings.eta.source(built_in, Arc::clone(&deps.clock))?;
     let book = Rc::new(RefCell::new(Book::default()));
     let bell = Rc::new(Bell::default());
-    let units = directory::<Unit>(&deps, unit_observer(&book, &bell));
+    let ground =
+        Rc::new(Ground { eta: Arc::clone(&eta), clock: Arc::clone(&deps.clock), stale_ms: settings.stale_ms() });
+    if let Some(standing) = eta.standing() {
+        // What an earlier life left there.
+        standing.clear();
+    }
+    let units = directory::<Unit>(&deps, unit_observer(&book, &bell, &ground));
     let waits = directory::<Wait>(&deps, wait_observer(&book));
     let hospitals = directory::<HospitalFile>(&deps, hospital_observer(&book));
     let unit_count = units.load_open().await?;
@@ -85,15 +94,19 @@ pub async fn start(
 
     let (queue, time_limit) = (settings.queue, settings.time_limit());
     let journal = Journal::new(deps.clone(), settings.max_fixes_per_event);
-    let desk = Rc::new(Desk { deps: deps.clone(), settings, eta, units, waits, book, bell, turn: Mutex::new(()) });
+    let desk =
+        Rc::new(Desk { deps: deps.clone(), settings, eta, units, waits, book, bell, ground, turn: Mutex::new(()) });
     load_stations(&desk).await?;
+    desk.ground.stand_all(&desk.book.borrow().fleet);
     desk.recall_positions().await?;
     desk.recall_waiting().await?;
     tracing::info!(units = unit_count, waiting = waiting_count, hospitals = hospital_count, "dispatch is ready");
 
     desk.bell.ring();
-    actix_rt::spawn(Rc::clone(&desk).serve_for_ever());
-    actix_rt::spawn(Rc::clone(&desk).prune_for_ever());
+    let of = Rc::clone(&desk);
+    deps.keeper.spawn("desk", "dispatch", move |_| Rc::clone(&of).serve_for_ever());
+    let of = Rc::clone(&desk);
+    deps.keeper.spawn("chore", "dispatch-positions", move |_| Rc::clone(&of).prune_for_ever());
     let consumer = Rc::new(DeskConsumer { desk: Rc::clone(&desk) });
     actix_rt::spawn(run_consumer(deps, consumer, ConsumerOptions::default()));
     Ok(serve_local(Rc::new(Door { desk, hospitals, journal }), queue, time_limit))
@@ -120,4 +133,10 @@ async fn load_stations(desk: &Desk) -> Result<(), StoreError> {
             Some(_) | None => return Ok(()),
         }
     }
+}
+
+/// What this service hears of others, and reads of them from its own log.
+#[must_use]
+pub fn hears() -> Vec<shers_contract::routing::Pattern> {
+    consumer::patterns()
 }

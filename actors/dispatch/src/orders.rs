@@ -4,6 +4,7 @@ use crate::desk::{Desk, advise, order};
 use crate::gateway::Driving;
 use crate::model::desk::{Known, Recommendation};
 use crate::model::unit::{Unit, UnitCommand};
+use serde_json::{Value, json};
 use shers_contract::{
     IncidentId, LatLon, Problem, UnitId,
     api::{Answer, Call, Reply},
@@ -13,6 +14,11 @@ use shers_runtime::{Aggregate, Cause, Rejected, StoreError};
 
 /// Longest reason a person may give, in characters.
 const MAX_REASON: usize = 500;
+
+/// Whether a unit works for it.
+fn known_is_served(desk: &Desk, incident: &IncidentId) -> bool {
+    !desk.book.borrow().fleet.at_work_for(incident).is_empty()
+}
 
 pub(crate) fn unreadable(error: &StoreError) -> Problem {
     tracing::error!(%error, "reading the store for a request");
@@ -32,13 +38,48 @@ impl Desk {
     /// `GET /incidents/{id}/recommendations`.
     pub(crate) async fn show_recommendation(&self, incident: &IncidentId) -> Reply {
         let (known, _) = self.known_case(incident).await?;
-        let mut recommendation = self.recommendation(&known.request).await;
-        if self.book.borrow().fleet.at_work_for(incident).is_empty()
-            && let Some(found) = self.diversion(&known, &recommendation).await
-        {
+        let mode = self.mode(&known.request).await.map_err(|error| unreadable(&error))?;
+        let (keep, excluded) = (self.settings.max_candidates.max(2), self.settings.list_all_up_to);
+        let mut recommendation = self.recommendation_listing(&known.request, keep, excluded).await;
+        let served = !self.book.borrow().fleet.at_work_for(incident).is_empty();
+        let found = if served { None } else { self.diversion(&known, &recommendation, None).await };
+        if let Some(found) = &found {
             advise(&mut recommendation, &found.reason);
         }
-        Ok(Answer::ok(serde_json::to_value(recommendation).unwrap_or_default()))
+        let diversion = found.map(|found| {
+            json!({
+                "unit_id": found.candidate.unit_id,
+                "from_incident_id": found.from_incident,
+                "eta_s": found.candidate.eta_s,
+                "reason": found.reason,
+            })
+        });
+        let mut body = serde_json::to_value(&recommendation).unwrap_or_default();
+        if let Value::Object(members) = &mut body {
+            members.insert("candidates".to_owned(), self.shown_candidates(&recommendation));
+            members.insert("needs".to_owned(), json!(known.request.needs));
+            members.insert("assignment".to_owned(), json!(mode.as_str()));
+            members.insert("waits".to_owned(), json!(self.book.borrow().queue.waits(incident)));
+            members.insert("diversion".to_owned(), json!(diversion));
+        }
+        Ok(Answer::ok(body))
+    }
+
+    /// The candidates with what they offer.
+    fn shown_candidates(&self, recommendation: &Recommendation) -> Value {
+        let book = self.book.borrow();
+        let shown = |candidate: &Candidate| {
+            let profile = book.fleet.unit(&candidate.unit_id).map(|seen| &seen.unit.profile);
+            json!({
+                "unit_id": candidate.unit_id,
+                "eta_s": candidate.eta_s,
+                "distance_m": candidate.distance_m,
+                "kind": profile.map(|profile| &profile.kind),
+                "crew_level": profile.map(|profile| &profile.crew_level),
+                "capabilities": profile.map(|profile| &profile.capabilities),
+            })
+        };
+        recommendation.candidates.iter().map(shown).collect()
     }
 
     /// `POST /incidents/{id}/assignments`. Sending another unit than the recommended one, or a further
@@ -71,6 +112,9 @@ impl Desk {
             )));
         };
         let recommendation = self.recommendation(&known.request).await;
+        if unit_state.serving().is_some_and(|seen| seen.mission().is_some()) && !known_is_served(self, incident) {
+            return self.move_by_hand(call, &known, unit, reason, &recommendation).await;
+        }
         let order = self.manual_order(call, (unit, &unit_state), reason, &recommendation, to).await?;
         let answer = self.send(call, unit, order).await?;
         metrics::counter!("shers_dispatch_assigned_total", "by" => "person").increment(1);
@@ -78,6 +122,34 @@ impl Desk {
         if let Err(failure) = self.end_wait(incident, Some(unit.clone()), &why, cause).await {
             // The next look through the waiting list finds the unit at work and ends the wait.
             tracing::warn!(incident.id = %incident, ?failure, "ending a wait failed; it is tried again");
+            self.bell.ring();
+        }
+        Ok(answer)
+    }
+
+    /// Moves a unit that is on its way to another patient, when that was advised. Otherwise the unit's own refusal says
+    /// what it does.
+    async fn move_by_hand(
+        &self,
+        call: &Call,
+        known: &Known,
+        unit: &UnitId,
+        reason: Option<String>,
+        recommendation: &Recommendation,
+    ) -> Reply {
+        let by = call.principal.subject.as_str();
+        let found = self.diversion(known, recommendation, Some(unit)).await;
+        let command = found.and_then(|found| self.move_command(known, recommendation, &found, (by, reason.as_deref())));
+        let Some(command) = command else {
+            let to = known.request.location.unwrap_or(LatLon { lat: 0.0, lon: 0.0 });
+            let draft = Candidate { unit_id: unit.clone(), eta_s: 0, distance_m: 0 };
+            let draft = order(recommendation, &draft, (None, to), by, String::new(), 0);
+            return self.send(call, unit, draft).await;
+        };
+        let answer = self.units.answer(call, unit.as_str(), command).await?.with_status(201);
+        let (why, cause) = (format!("{unit} was moved here by a person."), self.inner_cause(&Cause::call(call)));
+        if let Err(failure) = self.end_wait(&known.request.incident_id, Some(unit.clone()), &why, cause).await {
+            tracing::warn!(incident.id = %known.request.incident_id, ?failure, "ending a wait failed; it is tried again");
             self.bell.ring();
         }
         Ok(answer)

@@ -3,12 +3,13 @@
 use crate::eta::EtaSettings;
 use crate::model::diversion::Diversion;
 use crate::model::hospital::DoorTimes;
+use crate::model::mode::ByPerson;
 use crate::model::positions::FixLimits;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Settings of the dispatch service.
-#[derive(Clone, PartialEq, Debug, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Who computes drive times.
@@ -45,6 +46,12 @@ pub struct Settings {
     /// Waiting incidents that are served together, from the head of the queue; those behind are served one by
     /// one.
     pub max_joint: usize,
+    /// Kinds of incident that a person assigns; all others are automatic.
+    pub by_person: Vec<ByPerson>,
+    /// Of a fleet of at most so many units, each one that can't go is told in a recommendation, with its reason.
+    pub list_all_up_to: usize,
+    /// A unit farther than this from its expected way, in metres, is noticed, and its arrival computed at once.
+    pub off_route_m: u32,
     /// Whether a unit on its way is moved to a sicker patient: `off`, `advised` or `automatic`.
     pub diversion: Diversion,
     /// Nearer to its arrival than this, in seconds, a unit is never moved.
@@ -87,6 +94,9 @@ impl Default for Settings {
             turnout_limit_s: 180,
             not_moving_s: 180,
             max_joint: 40,
+            by_person: Vec::new(),
+            list_all_up_to: 500,
+            off_route_m: 250,
             default_offload_s: 1_200,
             offload_per_unit_s: 300,
             diversion: Diversion::Off,

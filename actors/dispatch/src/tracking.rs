@@ -7,11 +7,11 @@ use crate::desk::Desk;
 use crate::gateway::Driving;
 use crate::model::fleet::Position;
 use crate::model::positions::{self, Sorted};
-use crate::model::unit::UnitCommand;
+use crate::model::unit::{EtaLeg, UnitCommand};
 use crate::orders::unreadable;
 use serde_json::{Value, json};
 use shers_contract::{
-    DomainEvent, Problem, Traceparent, UnitId,
+    DomainEvent, IncidentId, LatLon, Problem, Traceparent, UnitId,
     api::{Answer, Call, Reply, UnitFix},
     dispatch::{Fix, LocationsReported, UnitEvent},
     envelope::StreamName,
@@ -29,6 +29,15 @@ pub(crate) const POSITIONS: &str = "positions";
 const PARTITION: &str = "p00";
 /// Events of the journal read at once at start.
 const PAGE: usize = 500;
+
+/// A drive under way.
+pub(crate) struct DriveNow {
+    pub incident_id: IncidentId,
+    pub leg: EtaLeg,
+    pub from: LatLon,
+    pub to: LatLon,
+    pub driving: Driving,
+}
 
 /// Fixes on their way into the journal.
 struct Pending {
@@ -161,6 +170,7 @@ impl Desk {
         let mut book = self.book.borrow_mut();
         for fix in fixes {
             book.fleet.locate(&fix.unit_id, Position { at: fix.at, location: fix.location });
+            self.ground.stand(&book.fleet, &fix.unit_id);
         }
         if !book.queue.is_empty() {
             // Somebody waits, and a unit's position may have been what was missing.
@@ -171,11 +181,12 @@ impl Desk {
     /// Computes the arrival of a driving unit again, and lets the unit say so when it moved enough.
     async fn refresh_eta(self: Rc<Self>, unit: UnitId) {
         let now = self.deps.clock.now();
-        let Some((incident_id, leg, from, to)) = self.eta_question(&unit) else { return };
-        let driving = match leg {
-            crate::model::unit::EtaLeg::Scene => Driving::LightsAndSirens,
-            crate::model::unit::EtaLeg::Hospital => Driving::Normal,
-        };
+        let Some(drive) = self.drive_of(&unit) else { return };
+        let off_route_m = self.off_route(&unit, &drive);
+        if !self.may_ask_eta(&unit, off_route_m.is_some()) {
+            return;
+        }
+        let DriveNow { incident_id, leg, from, to, driving } = drive;
         let trip = match self.eta.travel(from, to, driving).await {
             Ok(trip) => trip,
             Err(error) => {
@@ -188,6 +199,7 @@ impl Desk {
             leg,
             arrives_at: now.plus_ms(i64::from(trip.travel.duration_s) * 1_000),
             eta_source: trip.source.to_owned(),
+            off_route_m,
             change_ms: self.settings.eta_change_ms(),
             interval_ms: self.settings.eta_interval_ms(),
         };
@@ -218,26 +230,29 @@ impl Desk {
         }
     }
 
-    /// What is to be computed for a unit, if it drives and was not asked about a moment ago.
-    fn eta_question(
-        &self,
-        unit: &UnitId,
-    ) -> Option<(shers_contract::IncidentId, crate::model::unit::EtaLeg, shers_contract::LatLon, shers_contract::LatLon)>
-    {
+    /// Where a unit drives, if it drives.
+    fn drive_of(&self, unit: &UnitId) -> Option<DriveNow> {
+        let book = self.book.borrow();
+        let seen = book.fleet.unit(unit)?;
+        let (mission, leg) = seen.unit.mission()?;
+        let (leg, to) = leg.destination(mission)?;
+        let driving = match leg {
+            EtaLeg::Scene => Driving::LightsAndSirens,
+            EtaLeg::Hospital => Driving::Normal,
+        };
+        Some(DriveNow { incident_id: mission.incident_id.clone(), leg, from: seen.fix?.location, to, driving })
+    }
+
+    /// Whether its arrival is computed now: not a moment after the last time, unless it left its way.
+    fn may_ask_eta(&self, unit: &UnitId, left_its_way: bool) -> bool {
         let now = self.deps.clock.now();
         let mut book = self.book.borrow_mut();
-        let (incident, leg, from, to) = {
-            let seen = book.fleet.unit(unit)?;
-            let (mission, leg) = seen.unit.mission()?;
-            let (leg, to) = leg.destination(mission)?;
-            (mission.incident_id.clone(), leg, seen.fix?.location, to)
-        };
-        let asked = book.eta_asked.get(unit).is_some_and(|at| now.ms_since(*at) < self.settings.eta_interval_ms());
-        if asked {
-            return None;
+        let lately = book.eta_asked.get(unit).is_some_and(|at| now.ms_since(*at) < self.settings.eta_interval_ms());
+        if lately && !left_its_way {
+            return false;
         }
         book.eta_asked.insert(unit.clone(), now);
-        Some((incident, leg, from, to))
+        true
     }
 
     /// Reads the positions that still say something back from the journal.

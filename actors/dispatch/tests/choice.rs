@@ -57,6 +57,21 @@ fn a_repeat_is_accepted_and_not_kept_and_an_older_fix_is_refused() {
     assert_eq!(old.refused.first().map(|(_, p)| p.kind.as_str()), Some("/problems/stale-position"));
 }
 
+#[test]
+fn what_is_not_believed_says_what_it_is_and_what_would_be() {
+    let last = Some(Position { at: START, location: fix(0, 0.0).location });
+    let check = |seconds: i64, north_m: f64, kind: &str, words: [&str; 2]| {
+        let sorted = sort(vec![fix(seconds, north_m)], last, START.plus_ms(60_000), &LIMITS);
+        let (_, problem) = sorted.refused.first().expect("refused");
+        assert_eq!(problem.kind, format!("/problems/{kind}"));
+        assert!(words.iter().all(|word| problem.detail.contains(word)), "{}", problem.detail);
+    };
+    check(500, 0.0, "time-in-future", ["440 s in the future", "at most 300 s"]);
+    check(10, 5_000.0, "impossible-speed", ["5000 m in 10.0 s", "at most 90 m/s"]);
+    check(-10, 0.0, "out-of-order", ["is not after the last known fix", "2026-01-01T00:00:00"]);
+    check(-4_000, 0.0, "stale-position", ["4060 s old", "at most 3600 s"]);
+}
+
 proptest! {
     #[test]
     fn believed_fixes_are_ordered_and_drivable_and_none_is_lost(

@@ -1,14 +1,15 @@
 //! The service as a whole: requests, the waiting list, crews, people, restarts.
 
+#[expect(dead_code, reason = "this binary does not use all of it")]
 mod common;
 
 use common::{World, incident_id, on_arbiter, place, request, unit_id};
 use serde_json::json;
-use shers_contract::api::{Request, UnitFix};
+use shers_contract::api::{ActorAction, Request, UnitFix};
 use shers_contract::incident::{IncidentEvent, RequestDispatch};
 use shers_runtime::CommitError;
 use shers_runtime::testing::MemoryStore;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 fn pair(incident: &str, unit: &str) -> (String, String) {
     (incident.to_owned(), unit.to_owned())
@@ -29,6 +30,25 @@ fn the_closest_free_unit_goes_and_the_sentence_names_the_runner_up() {
         let kinds = world.store.kinds();
         let tail = &kinds[kinds.len() - 3..];
         assert_eq!(tail, ["unit.status.reserved", "unit.status.assigned", "dispatch.assigned"]);
+    });
+}
+
+#[test]
+fn a_unit_in_quarantine_is_not_sent_and_its_emergency_goes_to_another() {
+    on_arbiter(async {
+        let world = World::new().await;
+        world.unit("a", 1.0).await;
+        world.unit("b", 5.0).await;
+        // Its actor dies until nobody lets it live on without a person.
+        while !world.deps.keeper.is_quarantined("unit/a") {
+            // Between two lives it is not asked.
+            let _ = world.deps.keeper.act("unit/a", ActorAction::Crash).await;
+            world.deps.clock.sleep(Duration::from_millis(50)).await;
+        }
+        world.request(request("x", 1, Some(0.0), 0)).await;
+        let assigned = world.until("dispatch.assigned", 1).await;
+        assert_eq!(assigned[0]["unit_id"], "b", "{}", assigned[0]);
+        assert!(assigned[0].to_string().contains("quarantine"), "the reason is said: {}", assigned[0]);
     });
 }
 
@@ -367,5 +387,24 @@ fn an_arrival_that_moves_much_is_announced() {
         second.ask(Request::ReportLocations(unit_id("a"), vec![fix(4.0)])).await.expect("kept");
         let changed = second.until("dispatch.eta-changed", 1).await;
         assert_eq!((&changed[0]["leg"], &changed[0]["unit_id"]), (&json!("scene"), &json!("a")));
+    });
+}
+
+#[test]
+fn a_change_that_rests_on_an_older_state_of_a_unit_is_refused() {
+    on_arbiter(async {
+        let world = World::new().await;
+        world.unit("a", 1.0).await;
+        let patch = |capability: &str| Request::PatchUnit(unit_id("a"), json!({"capabilities": [capability]}));
+        let first = world.ask_if(patch("als"), None).await.expect("changed");
+        let version = first.version.expect("a version, for the ETag");
+        world.ask_if(patch("paediatric"), Some(version)).await.expect("nobody was faster");
+        let late = world.ask_if(patch("bariatric"), Some(version)).await.expect_err("somebody was");
+        assert_eq!(late.status, 412, "{late}");
+        let report = serde_json::from_value(json!({"status": "at-post"})).expect("a report");
+        let stale = world.ask_if(Request::ReportStatus(unit_id("a"), report), Some(1)).await;
+        assert_eq!(stale.expect_err("an old state").status, 412);
+        let retire = world.ask_if(Request::RetireUnit(unit_id("a")), Some(version + 1)).await;
+        retire.expect("it is as it was read");
     });
 }

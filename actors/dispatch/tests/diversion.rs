@@ -3,9 +3,11 @@
 #[expect(dead_code, reason = "this binary does not use all of it")]
 mod common;
 
-use common::{World, on_arbiter, request};
+use common::{World, incident_id, on_arbiter, request, unit_id};
 use serde_json::json;
+use shers_contract::api::Request;
 use shers_contract::incident::Priority;
+use shers_contract::incident::{Downgraded, IncidentEvent};
 use shers_contract::{IncidentId, UnitId};
 use shers_dispatch::Settings;
 use shers_dispatch::model::diversion::{Diversion, DiversionLimits, Move, Sicker, gain};
@@ -79,4 +81,61 @@ fn off_advised_and_automatic_do_what_they_say_and_the_other_patient_gets_the_nex
             }
         });
     }
+}
+
+#[test]
+fn an_incident_that_waits_gets_a_unit_that_becomes_movable_at_the_next_look() {
+    on_arbiter(async {
+        let world = World::with(MemoryStore::new(), 0, settings(Diversion::Automatic)).await;
+        world.unit("a", 1.0).await;
+        world.request(request("first", 2, Some(14.0), 0)).await;
+        world.until("dispatch.assigned", 1).await;
+        world.status("a", "enroute").await.expect("sets out");
+        world.request(request("second", 2, Some(0.0), 0)).await;
+        world.until("dispatch.waiting", 1).await;
+        // Equals are not robbed. The first turns out to be less urgent, and the look through the list finds that.
+        let downgraded = Downgraded {
+            reason: "less ill than was thought".into(),
+            by: "anna".into(),
+            previous: Priority::P2,
+            priority: Priority::P3,
+        };
+        world.publish(&incident_id("first"), IncidentEvent::Downgraded(downgraded)).await;
+        let assigned = world.until("dispatch.assigned", 2).await;
+        assert_eq!((&assigned[1]["incident_id"], &assigned[1]["unit_id"]), (&json!("second"), &json!("a")));
+        assert_eq!(world.all("dispatch.diverted")[0]["from_incident_id"], json!("first"));
+        let ended = world.until("dispatch.wait-ended", 1).await;
+        assert_eq!(ended[0]["reason"], "a was moved here.");
+        let waiting = world.until("dispatch.waiting", 2).await;
+        assert_eq!(waiting[1]["request"]["incident_id"], json!("first"), "who lost its unit waits");
+    });
+}
+
+#[test]
+fn a_person_carries_out_a_move_that_was_advised_and_no_other() {
+    on_arbiter(async {
+        let world = World::with(MemoryStore::new(), 0, settings(Diversion::Advised)).await;
+        world.unit("a", 1.0).await;
+        world.request(request("mild", 3, Some(12.0), 0)).await;
+        world.until("dispatch.assigned", 1).await;
+        world.status("a", "enroute").await.expect("sets out");
+        world.request(request("equal", 3, Some(0.0), 0)).await;
+        world.until("dispatch.waiting", 1).await;
+        let send =
+            |incident: &str| Request::Assign(incident_id(incident), unit_id("a"), Some("the radio says so".into()));
+        let refused = world.ask(send("equal")).await.expect_err("it does not pay");
+        assert_eq!(refused.status, 409, "{refused}");
+        world.request(request("sick", 1, Some(0.0), 0)).await;
+        world.until("dispatch.waiting", 2).await;
+        let shown = world.ask(Request::Recommend(incident_id("sick"))).await.expect("shown").body;
+        assert_eq!(
+            (&shown["diversion"]["unit_id"], &shown["diversion"]["from_incident_id"], &shown["waits"]),
+            (&json!("a"), &json!("mild"), &json!(true)),
+        );
+        world.ask(send("sick")).await.expect("moved");
+        let assigned = world.until("dispatch.assigned", 2).await;
+        let reason = assigned[1]["reason"].as_str().expect("text");
+        assert!(reason.contains("waits for the next unit") && reason.ends_with("anna: the radio says so"), "{reason}");
+        assert_eq!((&assigned[1]["by"], world.all("dispatch.diverted").len()), (&json!("anna"), 1));
+    });
 }

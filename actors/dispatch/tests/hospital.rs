@@ -16,21 +16,29 @@ fn check(a: Value, b: Value, drives_s: [u32; 2], heading_to_a: u32, wanted: &str
     let hospitals = [hospital("a", a), hospital("b", b)];
     let refs: Vec<&Hospital> = hospitals.iter().collect();
     let heading: Heading = [(hospitals[0].hospital_id.clone(), heading_to_a)].into();
-    let (suits, group) = by_suitability(&refs, &["trauma".into()], &heading).into_iter().next().expect("a group");
-    let drive = |hospital: &&'_ Hospital| {
+    let drive = |hospital: &'_ Hospital| {
         let drive_s = drives_s[usize::from(hospital.hospital_id.as_str() == "b")];
         (drive_s, at_the_door_s(hospital, &heading, &TIMES))
     };
-    let drives: Vec<Drive<'_>> = group
-        .iter()
-        .map(|hospital| {
-            let (drive_s, door_s) = drive(hospital);
-            Drive { hospital, drive_s, distance_m: 1_000, door_s }
+    let groups: Vec<_> = by_suitability(&refs, &["trauma".into()], &heading)
+        .into_iter()
+        .map(|(suits, group)| {
+            let drives = group.into_iter().map(|hospital| {
+                let (drive_s, door_s) = drive(hospital);
+                Drive { hospital, drive_s, distance_m: 1_000, door_s }
+            });
+            (suits, drives.collect::<Vec<_>>())
         })
         .collect();
-    let choice = choose(suits, &drives, "test").expect("a choice");
+    let choice = choose(&groups, "test").expect("a choice");
     assert_eq!(choice.hospital_id.as_str(), wanted, "{}", choice.reason);
-    assert_eq!(choice.reason.contains("next is"), drives.len() > 1, "{}", choice.reason);
+    // The second best is shown whenever there is one, also a less suitable one.
+    let open = groups.iter().map(|(_, drives)| drives.len()).sum::<usize>();
+    assert_eq!((choice.reason.contains("next is"), choice.next.is_some()), (open > 1, open > 1), "{}", choice.reason);
+    if let Some(next) = choice.next {
+        assert_ne!(next.hospital_id, choice.hospital_id);
+        assert!(choice.reason.contains(&format!("next is {}", next.name)), "{}", choice.reason);
+    }
 }
 
 #[test]

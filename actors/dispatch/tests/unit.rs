@@ -24,6 +24,7 @@ fn report(status: UnitStatus) -> UnitCommand {
         hospital: None,
         crew_chose: false,
         loaded_distance_m: None,
+        disposition: None,
         reason: None,
         by: "crew".into(),
     }))

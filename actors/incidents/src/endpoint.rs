@@ -7,7 +7,6 @@ use async_trait::async_trait;
 use shers_contract::{
     IncidentId, PatientId, Problem,
     api::{Call, ManualCall, Reply, Request},
-    derived_uuid,
 };
 use shers_runtime::{Cause, LocalEndpoint, Rejected, StoreError};
 use std::{rc::Rc, time::Duration};
@@ -38,7 +37,7 @@ impl Door {
         let rule = self.0.settings.opening_rule();
         let now = self.0.deps.clock.now();
         let Some(patient_id) = &manual.patient_id else {
-            let id = id_of_call(call);
+            let id = call.incident_without_patient();
             let command = intake::manual_call(id.clone(), manual, None, now, rule);
             return self.0.directory.answer(call, id.as_str(), command).await;
         };
@@ -70,14 +69,4 @@ impl Door {
             waited += PATIENT_LOOK;
         }
     }
-}
-
-/// The incident of a call without a patient. A repeat under the same idempotency key finds the first,
-/// even one that overtakes it.
-fn id_of_call(call: &Call) -> IncidentId {
-    let uuid = match &call.idempotency {
-        Some(idempotency) => derived_uuid(&["incident-call", &idempotency.key, &idempotency.body_digest]),
-        None => derived_uuid(&["incident-call", &call.id.to_string()]),
-    };
-    IncidentId::from_uuid(uuid)
 }

@@ -62,3 +62,9 @@ fn observer() -> shers_runtime::aggregate::Observer<Incident> {
         metrics::gauge!("shers_incidents_open").set(open.len() as f64);
     })
 }
+
+/// What this service hears of others, and reads of them from its own log.
+#[must_use]
+pub fn hears() -> Vec<shers_contract::routing::Pattern> {
+    process::patterns()
+}

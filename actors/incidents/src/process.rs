@@ -35,6 +35,10 @@ const PATTERNS: [&str; 12] = [
     "billing.written-off",
 ];
 
+pub(crate) fn patterns() -> Vec<Pattern> {
+    PATTERNS.iter().filter_map(|text| Pattern::new(text).ok()).collect()
+}
+
 /// Finds the incident of a patient that takes a call.
 pub(crate) struct Desk {
     pub(crate) deps: Deps,
@@ -109,12 +113,7 @@ pub(crate) struct Ear(pub(crate) std::rc::Rc<Desk>);
 #[async_trait(?Send)]
 impl Consumer for Ear {
     fn subscription(&self) -> Subscription {
-        Subscription {
-            name: CONSUMER,
-            patterns: PATTERNS.iter().filter_map(|text| Pattern::new(text).ok()).collect(),
-            live_only: false,
-            prefetch: PREFETCH,
-        }
+        Subscription { name: CONSUMER, patterns: patterns(), live_only: false, prefetch: PREFETCH }
     }
 
     /// A patient's registration comes before the patient's emergency, an incident's news in their order.

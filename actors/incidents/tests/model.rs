@@ -102,6 +102,14 @@ fn escalate() -> Command {
     Command::Escalate { by: "d-1".into(), reason: "getting worse".into() }
 }
 
+fn downgrade() -> Command {
+    Command::Downgrade { by: "d-1".into(), reason: "the pain is gone".into() }
+}
+
+fn cleared(n: u8) -> Command {
+    news(n, UnitNews::Cleared { disposition: Disposition::Refused })
+}
+
 /// Executes commands one second apart; the refusals change nothing.
 fn given(commands: &[Command]) -> Incident {
     commands.iter().zip(0i64..).fold(Incident::default(), |incident, (command, s)| step(incident, command, at(s)).0)
@@ -275,6 +283,41 @@ fn a_person_ends_it_in_order_and_the_rest_is_refused_with_its_status() {
 }
 
 #[test]
+fn a_person_lowers_the_priority_one_step_and_dispatch_hears_of_it_while_no_unit_goes() {
+    let asked = ["incident.downgraded", "command.dispatch.request"];
+    check("no unit yet", &[emergency(0)], &downgrade(), &asked, "opened");
+    check("a unit goes", &[emergency(0), assigned(1)], &downgrade(), &asked[..1], "opened");
+    let lowest = [call(None, 4, 0, None, Some(place()))];
+    check_refused("it is the lowest already", &lowest, &downgrade());
+    check_refused("there is none", &[], &downgrade());
+    check_refused("it is over", &[emergency(0), cancel()], &downgrade());
+    let (before, after) = (given(&[emergency(0)]), given(&[emergency(0), downgrade()]));
+    let priority = |incident: &Incident| incident.case().map(|case| case.priority.get());
+    assert_eq!(priority(&after), priority(&before).map(|priority| priority + 1));
+    assert_eq!(priority(&given(&[emergency(0), downgrade(), escalate()])), priority(&before));
+}
+
+#[test]
+fn a_crew_that_clears_at_the_scene_ends_the_incident_unless_another_unit_works_for_it() {
+    let enroute = |n| news(n, UnitNews::Enroute);
+    let ended = ["incident.resolved", "command.dispatch.cancel", "command.billing.start"];
+    let whole = ["incident.unit-changed", ended[0], ended[1], ended[2]];
+    let there = [emergency(0), assigned(1), enroute(1), news(1, UnitNews::OnScene)];
+    check("the patient refuses", &there, &cleared(1), &whole, "resolved");
+    let mut freed = there.to_vec();
+    freed.push(news(1, UnitNews::Released));
+    check("its status came first", &freed, &cleared(1), &ended, "resolved");
+    let mut two = there.to_vec();
+    two.extend([assigned(2), enroute(2)]);
+    check("another unit is coming", &two, &cleared(1), &whole[..1], "opened");
+    check("a stranger", &there, &cleared(9), &[], "opened");
+    let (_, decided) = step(given(&there), &cleared(1), at(600));
+    let events = decided.expect("allowed");
+    assert!(events.iter().any(|e| matches!(e, IncidentEvent::Resolved(r) if r.disposition == Disposition::Refused)));
+    assert!(events.iter().any(|e| matches!(e, IncidentEvent::StartBilling(b) if !b.transported && b.distance_m == 0)));
+}
+
+#[test]
 fn cancelling_calls_back_the_unit_tells_whom_it_told_and_bills_only_a_run() {
     let told = ["incident.cancelled", "command.dispatch.cancel", "command.notification.send"];
     check("nobody went", &[emergency(0), assigned(1)], &cancel(), &told, "cancelled");
@@ -405,6 +448,8 @@ fn any_command() -> impl Strategy<Value = Command> {
         )),
         Just(acknowledge()),
         Just(escalate()),
+        Just(downgrade()),
+        (1_u8..4).prop_map(cleared),
         Just(Command::Overdue),
         proptest::sample::select(dispositions.to_vec()).prop_map(resolve),
         Just(close()),
@@ -439,13 +484,15 @@ proptest! {
                 Ok(events) => {
                     prop_assert!(!before.is_closed() || events.is_empty(), "the end stays the end: {:?}", events);
                     if let (Some(was), Some(is)) = (before.case(), after.case()) {
-                        prop_assert!(is.priority <= was.priority, "the priority went down");
+                        let by_hand = matches!(command, Command::Downgrade { .. });
+                        prop_assert!(by_hand || is.priority <= was.priority, "the priority went down by itself");
                     }
                     log.extend(events.into_iter().map(|event| (event, now)));
                 }
             }
             // What was done once is done: its repeat gives nothing (or is refused), save that people may call and escalate again.
-            if !matches!(command, Command::Escalate { .. } | Command::ReceiveCall(_)) {
+            let again = matches!(command, Command::Escalate { .. } | Command::Downgrade { .. } | Command::ReceiveCall(_));
+            if !again {
                 prop_assert!(after.decide(command, now).map_or(true, |events| events.is_empty()), "{:?} twice", command);
             }
             incident = after;

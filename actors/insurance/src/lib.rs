@@ -14,13 +14,13 @@ mod tests;
 
 use crate::endpoint::Counter;
 use crate::model::Plan;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use shers_contract::Problem;
 use shers_runtime::{Deps, Endpoint, serve_local};
 use std::{rc::Rc, sync::Arc, time::Duration};
 
 /// Configuration of the service.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Whether the built-in plans (`basic`, `standard`, `full`, `sandbox-queued`) are made when missing.

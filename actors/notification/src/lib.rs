@@ -18,7 +18,7 @@ mod relatives;
 mod sender;
 mod settings;
 
-pub use settings::{Provider, Settings};
+pub use settings::{AwsSettings, MailRoute, Provider, Settings};
 
 use async_trait::async_trait;
 use gateway::{Messenger, sandbox::Sandbox};
@@ -46,6 +46,10 @@ pub enum StartError {
         "the provider {0:?} is not in this build; build with `--features providers`, or set notification.provider = \"sandbox\""
     )]
     NotBuilt(Provider),
+    /// The provider can't be set up.
+    #[cfg(feature = "providers")]
+    #[error("setting up Amazon SNS and SES")]
+    Aws(#[from] gateway::aws::SetUpError),
 }
 
 /// Starts the service on the current arbiter.
@@ -55,8 +59,20 @@ pub enum StartError {
 pub async fn start(deps: Deps, settings: Settings) -> Result<Arc<dyn Endpoint>, StartError> {
     match settings.provider {
         Provider::Sandbox => start_with(deps, settings, None).await,
-        Provider::Aws => Err(StartError::NotBuilt(Provider::Aws)),
+        Provider::Aws => start_with_amazon(deps, settings).await,
     }
+}
+
+#[cfg(feature = "providers")]
+async fn start_with_amazon(deps: Deps, settings: Settings) -> Result<Arc<dyn Endpoint>, StartError> {
+    let aws = gateway::aws::Aws::new(settings.aws.clone(), settings.send_limit())?;
+    start_with(deps, settings, Some(Rc::new(aws))).await
+}
+
+#[cfg(not(feature = "providers"))]
+#[expect(clippy::unused_async, reason = "the same shape as with the feature")]
+async fn start_with_amazon(_deps: Deps, _settings: Settings) -> Result<Arc<dyn Endpoint>, StartError> {
+    Err(StartError::NotBuilt(Provider::Aws))
 }
 
 /// Starts the service with `real` as the one who carries messages that are no exercise; the sandbox
@@ -119,4 +135,10 @@ impl LocalEndpoint for Door {
     async fn call(&self, _call: Call) -> Reply {
         Err(Problem::new(500, "misrouted-request", "the notification service answers no requests"))
     }
+}
+
+/// What this service hears of others, and reads of them from its own log.
+#[must_use]
+pub fn hears() -> Vec<shers_contract::routing::Pattern> {
+    process::patterns()
 }

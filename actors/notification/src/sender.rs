@@ -142,6 +142,7 @@ fn compose(send: &Send, relatives: &Relatives, exercise: bool) -> Option<Outgoin
             eta_min: send.request.eta_min,
             hospital: send.request.hospital.as_deref(),
             exercise,
+            repeat: !send.in_doubt.is_empty(),
         },
     );
     Some(Outgoing {

@@ -29,6 +29,7 @@ fn queued(contacts: u16) -> Queued {
             max_backoff_ms: 3_000,
             ..DeliveryPolicy::default()
         },
+        quiet: None,
     }
 }
 
@@ -94,11 +95,29 @@ fn a_refusal_is_tried_again_after_a_wait_and_then_the_next_target_at_once() {
 }
 
 #[test]
+fn what_is_kept_quiet_reaches_nobody_and_says_why() {
+    let why = "kept quiet: the same was said 5 s ago";
+    let quiet = Queued { plan: Vec::new(), quiet: Some(why.into()), ..queued(1) };
+    let events = Notification::default().decide(&Command::Queue(Box::new(quiet)), START).expect("never refuses");
+    assert!(
+        matches!(events.as_slice(), [NotificationEvent::Queued(_), NotificationEvent::Failed(ended)]
+            if ended.last && ended.reason.as_deref() == Some(why)),
+        "{events:?}"
+    );
+}
+
+#[test]
 fn an_unknown_outcome_is_repeated_once_and_the_repeat_knows_what_is_in_doubt() {
     let state = check("first", &[queue(1), unknown(1)], &["notification.ambiguous"], "queued");
     assert!(state.effect().is_none(), "not sent again at once");
     let state = check("repeat", &[queue(1), unknown(1), Command::Due], &["notification.attempted"], "attempted");
     assert_eq!(state.effect().map(|send| (send.attempt, send.in_doubt)), Some((2, vec![1])));
+    let waiting = check("marked", &[queue(1), unknown(1)], &["notification.ambiguous"], "queued");
+    let marked = waiting.decide(&Command::Due, START.plus_ms(60_000)).expect("never refuses");
+    assert!(
+        matches!(marked.as_slice(), [NotificationEvent::Attempted(attempted)] if attempted.repeats == Some(1)),
+        "{marked:?}"
+    );
     let next = ["notification.ambiguous", "notification.attempted"];
     let state = check("twice", &[queue(1), unknown(1), Command::Due, unknown(2)], &next, "attempted");
     assert_eq!(state.effect().map(|send| (send.target.channel, send.in_doubt)), Some((Channel::Email, vec![])));

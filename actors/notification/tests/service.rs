@@ -10,8 +10,10 @@ use shers_contract::{
     notification::{NotificationEvent, SendNotification, Template},
     patient::{Patient, PatientEvent},
 };
+#[cfg(not(feature = "providers"))]
+use shers_notification::{Provider, StartError};
 use shers_notification::{
-    Provider, Settings, StartError,
+    Settings,
     gateway::{Lookup, Messenger, Outgoing, SendOutcome, sandbox::LEDGER},
     start, start_with,
 };
@@ -56,15 +58,19 @@ async fn register(deps: &Deps, next_of_kin: Value) {
 }
 
 async fn order(deps: &Deps, name: &str, exercise: bool) {
+    order_of(deps, "i-1", name, exercise).await;
+}
+
+async fn order_of(deps: &Deps, incident: &str, name: &str, exercise: bool) {
     let command = IncidentEvent::SendNotification(SendNotification {
-        notification_id: NotificationId::new("n-1").expect("valid"),
-        incident_id: IncidentId::new("i-1").expect("valid"),
+        notification_id: NotificationId::new(incident.replace('i', "n")).expect("valid"),
+        incident_id: IncidentId::new(incident).expect("valid"),
         patient_id: PatientId::new("p-1").expect("valid"),
         template: Template::UnitEnroute,
         eta_min: Some(6),
         hospital: None,
     });
-    publish(deps, "incident/i-1", name, exercise, &command).await;
+    publish(deps, &format!("incident/{incident}"), name, exercise, &command).await;
 }
 
 async fn minutes(minutes: u64) {
@@ -126,6 +132,23 @@ fn kim(phone: Option<&str>, email: Option<&str>) -> Value {
 fn a_message_is_sent_once_however_often_it_is_ordered() {
     let number = "+15005550006";
     check(json!([kim(Some(number), Some("kim@example.org"))]), &["queued", "attempted", "sent"], &[(number, "sent")]);
+}
+
+#[test]
+fn what_was_just_said_is_not_said_again_for_another_incident() {
+    let store = MemoryStore::new();
+    life(async {
+        let deps = deps_over(store.clone());
+        let _door = start(deps.clone(), Settings::default()).await.expect("started");
+        register(&deps, json!([kim(Some("+15005550006"), None)])).await;
+        for (incident, wait_minutes) in [("i-1", 1), ("i-2", 11), ("i-3", 1)] {
+            order_of(&deps, incident, incident, true).await;
+            minutes(wait_minutes).await;
+        }
+        assert_eq!(ledger(&store).await.len(), 2, "the second one came a minute after the first");
+    });
+    let story = story(&store);
+    assert_eq!(story, ["queued", "attempted", "sent", "queued", "failed", "queued", "attempted", "sent"]);
 }
 
 #[test]
@@ -265,6 +288,7 @@ fn an_exercise_stays_in_the_sandbox_whatever_provider_is_set() {
     assert_eq!(story(&store), ["queued", "attempted", "sent"]);
 }
 
+#[cfg(not(feature = "providers"))]
 #[test]
 fn a_provider_that_is_not_built_in_is_refused_with_the_way_to_get_it() {
     life(async {

@@ -111,6 +111,23 @@ impl Journey<'_> {
         }
     }
 
+    /// The junctions by which the destination is reached, each with the time from there.
+    pub(crate) fn arrivals(&self) -> Vec<(u32, u64)> {
+        weights(&self.to, &self.accesses(&self.to, false))
+    }
+
+    /// Time from a start on an edge to the end of it that this heading leads to.
+    pub(crate) fn leaving_ms(&self, heading: Heading) -> Option<u64> {
+        let Place::Edge { edge, before_m, after_m, .. } = self.from.place else { return None };
+        let metres = if heading == Heading::Along { after_m } else { before_m };
+        self.network.edge(edge)?.part_ms(heading, self.speed, metres)
+    }
+
+    /// Time straight along the one edge both places are on.
+    pub(crate) fn direct_ms(&self) -> Option<u64> {
+        self.direct().map(|direct| direct.0)
+    }
+
     /// Along the one edge both places are on, if they are and it is open that way.
     fn direct(&self) -> Option<Direct> {
         let Place::Edge { edge, before_m: from_m, .. } = self.from.place else { return None };

@@ -5,14 +5,18 @@ use crate::display;
 use crate::error::{MapError, RouteEnd, RouteError};
 use crate::facilities::Facility;
 use crate::hierarchy::{Hierarchy, Pool};
+use crate::inward::{InwardArcs, LabelPool};
 use crate::journey::Journey;
-use crate::nearest::{self, Nearest};
+use crate::nearest::{self, ByRoad, Nearest};
 use crate::network::{Edge, Network};
 use crate::pbf::{self, Source};
 use crate::route::{Eta, Route};
 use crate::snap::{Snap, Snapper};
+use crate::standing::{Fits, Standing, Walk};
 use serde::Serialize;
 use shers_contract::LatLon;
+use std::collections::BTreeMap;
+use std::hash::Hash;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -74,6 +78,7 @@ pub struct RoadMap {
     lights: Prepared,
     normal: Prepared,
     pool: Pool,
+    labels: LabelPool,
     all_roads: Lottery,
     homes: Lottery,
     facilities: Vec<Facility>,
@@ -86,12 +91,17 @@ pub struct RoadMap {
 /// What belongs to one speed.
 struct Prepared {
     hierarchy: Hierarchy,
+    inward: InwardArcs,
     top_mps: f64,
 }
 
 impl Prepared {
     fn new(network: &Network, speed: Speed) -> Self {
-        Self { hierarchy: Hierarchy::new(network, speed), top_mps: network.top_mps(speed) }
+        Self {
+            hierarchy: Hierarchy::new(network, speed),
+            inward: InwardArcs::new(network, speed),
+            top_mps: network.top_mps(speed),
+        }
     }
 }
 
@@ -163,6 +173,7 @@ impl RoadMap {
             lights,
             normal,
             pool: Pool::default(),
+            labels: LabelPool::default(),
             facilities,
             stats,
             snap_limit_m: DEFAULT_SNAP_LIMIT_M,
@@ -265,6 +276,14 @@ impl RoadMap {
         self.journey(self.snap(from, RouteEnd::From)?, self.snap(to, RouteEnd::To)?, speed).eta()
     }
 
+    /// The least time between two junctions by their numbers (below [`Stats::junctions`]), in milliseconds: one bare
+    /// query of the hierarchy, without bringing positions onto the network.
+    #[must_use]
+    pub fn between_junctions_ms(&self, from: usize, to: usize, speed: Speed) -> Option<u64> {
+        let (from, to) = (u32::try_from(from).ok()?, u32::try_from(to).ok()?);
+        self.prepared(speed).hierarchy.path(&self.pool, &[(from, 0)], &[(to, 0)]).map(|path| path.ms)
+    }
+
     /// The `k` sources from which the target is reached soonest: which unit to send.
     ///
     /// # Errors
@@ -297,6 +316,52 @@ impl RoadMap {
         let candidates = self.snap_all(targets, RouteEnd::To);
         let top_mps = self.prepared(speed).top_mps;
         Ok(nearest::nearest(candidates, &from, top_mps, k, |to| self.journey(from, *to, speed).eta()))
+    }
+
+    /// Notes that somebody stands at a position. Too far from any road, they are in [`Standing::off_road`].
+    pub fn stand<K: Ord + Hash + Clone>(&self, standing: &mut Standing<K>, key: K, position: LatLon) {
+        standing.stand(key, self.snap(position, RouteEnd::From));
+    }
+
+    /// The `k` of those who stand on this map and fit that reach the target soonest; equally quick ones in the order
+    /// of their keys. `fits` is asked in order of time, until there are enough.
+    ///
+    /// # Errors
+    /// When the target is too far from any road.
+    pub fn nearest_standing<K: Ord + Hash + Clone>(
+        &self,
+        standing: &Standing<K>,
+        target: LatLon,
+        speed: Speed,
+        k: usize,
+        fits: Fits<'_, K>,
+    ) -> Result<Nearest<K>, RouteError> {
+        let to = self.snap(target, RouteEnd::To)?;
+        let prepared = self.prepared(speed);
+        let journey = |from: Snap| self.journey(from, to, speed);
+        let mut asked: BTreeMap<K, bool> = BTreeMap::new();
+        let mut once = |key: &K| *asked.entry(key.clone()).or_insert_with(|| fits(key));
+        if k > 0 && !standing.is_few() {
+            let mut labels = self.labels.take(self.network.vertex_count());
+            let mut walk = Walk { network: &self.network, arcs: &prepared.inward, standing, labels: &mut labels };
+            let met = walk.nearest(&to, k, &journey, &mut once);
+            self.labels.give_back(labels);
+            if let Some(met) = met {
+                let drive = |key: &K| standing.snap(key).map(|snap| journey(snap).eta());
+                let (mut found, mut refused) = (Vec::with_capacity(met.len()), Vec::new());
+                let queries = met.len();
+                for key in met {
+                    match drive(&key) {
+                        Some(Ok(eta)) => found.push(ByRoad { key, eta }),
+                        Some(Err(why)) => refused.push((key, why)),
+                        None => {}
+                    }
+                }
+                return Ok(Nearest { found, refused, queries });
+            }
+        }
+        let candidates = standing.all(&mut once);
+        Ok(nearest::nearest(candidates, &to, prepared.top_mps, k, |from| journey(*from).eta()))
     }
 
     fn snap_all<K: Clone>(&self, places: &[(K, LatLon)], which: RouteEnd) -> Vec<(K, Result<Snap, RouteError>)> {

@@ -4,7 +4,7 @@ use crate::error::RouteEnd;
 use crate::network::{Coordinate, Edge, GraphBuilder, Heading, Network};
 use crate::snap::{Place, Snap, Snapper};
 use crate::tags::{Tags, drive};
-use crate::{MapError, RoadMap, RouteError, Speed};
+use crate::{MapError, RoadMap, RouteError, Speed, Standing};
 use proptest::prelude::*;
 use shers_contract::LatLon;
 use std::collections::BinaryHeap;
@@ -420,6 +420,64 @@ proptest! {
     }
 
     #[test]
+    fn walking_out_from_the_destination_gives_what_routing_everyone_gives(
+        mut places in proptest::collection::vec(road_point(), 0..90),
+        moves in proptest::collection::vec((0_usize..90, road_point()), 0..20),
+        gone in 0_usize..90,
+        here in road_point(),
+        beside in any::<bool>(),
+        speed in any_speed(),
+        k in 0_usize..6,
+        one_in in 1_usize..40,
+    ) {
+        let map = built_in();
+        if beside {
+            // Many on the destination's own road.
+            let (road, _) = map.nearest_road(here).expect("a road");
+            places.extend((0..30).map(|n| at(road.lat + f64::from(n) * 1e-5, road.lon)));
+        }
+        let mut standing = Standing::new();
+        for (key, place) in places.iter().enumerate() {
+            map.stand(&mut standing, key, *place);
+        }
+        for (key, place) in moves {
+            if let Some(old) = places.get_mut(key) {
+                *old = place;
+                map.stand(&mut standing, key, place);
+            }
+        }
+        standing.leave(&gone);
+        let fits = |key: &usize| key.is_multiple_of(one_in);
+        let mut all: Vec<(u64, usize)> = places
+            .iter()
+            .enumerate()
+            .filter(|(key, _)| *key != gone && fits(key))
+            .map(|(key, place)| {
+                let eta = map.eta(*place, here, speed).expect("a route");
+                ((eta.duration_s * 1_000.0).round() as u64, key)
+            })
+            .collect();
+        all.sort_unstable();
+        all.truncate(k);
+        let mut asked = Vec::new();
+        let nearest = map.nearest_standing(&standing, here, speed, k, &mut |key| {
+            asked.push(*key);
+            fits(key)
+        });
+        let found = nearest.expect("here is on a road").found;
+        let times: Vec<(u64, usize)> =
+            found.iter().map(|n| ((n.eta.duration_s * 1_000.0).round() as u64, n.key)).collect();
+        prop_assert_eq!(times, all);
+        for n in found {
+            prop_assert_eq!(n.eta, map.eta(places[n.key], here, speed).expect("a route"));
+        }
+        let count = asked.len();
+        asked.sort_unstable();
+        asked.dedup();
+        prop_assert_eq!(asked.len(), count, "nobody is asked twice");
+    }
+
+    #[test]
     fn snapping_finds_the_nearest_of_all_edges(u in share(), v in share(), north_m in -400.0..400.0, east_m in -400.0..400.0) {
         let map = built_in();
         let road = map.random_road_point(u, v);
@@ -449,6 +507,28 @@ fn units_far_from_any_road_are_refused_by_name_and_the_others_ranked() {
     assert_eq!(nearest.found.iter().map(|n| n.key).collect::<Vec<_>>(), ["near", "also near"]);
     assert_eq!(nearest.refused.iter().map(|(key, _)| *key).collect::<Vec<_>>(), ["lost"]);
     assert_eq!(nearest.queries, 2);
+}
+
+#[test]
+fn the_nearest_of_many_are_found_without_asking_most_of_them() {
+    let map = built_in();
+    let mut standing = Standing::new();
+    for n in 0..2_000_u32 {
+        let share = |k: f64| (f64::from(n) * k).fract();
+        map.stand(&mut standing, n, map.random_road_point(share(0.618_034), share(0.414_214)));
+    }
+    map.stand(&mut standing, 9_999, at(44.0, 8.9));
+    assert_eq!((standing.len(), standing.off_road().count()), (2_000, 1));
+    let (vaduz, mut asked) = (at(47.1392, 9.5217), 0);
+    let mut fits = |_: &u32| {
+        asked += 1;
+        true
+    };
+    let found = map.nearest_standing(&standing, vaduz, Speed::LightsAndSirens, 5, &mut fits).expect("on a road").found;
+    assert_eq!((found.len(), asked), (5, 5));
+    let nobody = map.nearest_standing(&standing, vaduz, Speed::LightsAndSirens, 5, &mut |_| false).expect("on a road");
+    assert!(nobody.found.is_empty());
+    assert!(map.nearest_standing(&standing, at(44.0, 8.9), Speed::Normal, 5, &mut |_| true).is_err());
 }
 
 #[test]

@@ -17,7 +17,7 @@ use std::{
     cell::{Cell, RefCell},
     rc::Rc,
 };
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use uuid::Uuid;
 
 /// How often a command is decided again when somebody else wrote to its stream.
@@ -137,6 +137,9 @@ pub(crate) struct Beside<A: Aggregate> {
     preloaded: RefCell<Option<Loaded<A>>>,
     /// Messages that wait, the one in hand included.
     pub(crate) pending: Cell<usize>,
+    /// Wakes the actor that queues for its turn to come back when a message comes.
+    call: Notify,
+    queues: Cell<bool>,
     /// Since when the actor waits for an answer of the store.
     pub(crate) step: Cell<Option<Timestamp>>,
     pub(crate) watch: Rc<RefCell<Watch>>,
@@ -145,7 +148,23 @@ pub(crate) struct Beside<A: Aggregate> {
 impl<A: Aggregate> Beside<A> {
     pub(crate) fn new(id: Rc<str>, preloaded: Option<Loaded<A>>, watch: Rc<RefCell<Watch>>) -> Self {
         let (hand, preloaded) = (RefCell::new(None), RefCell::new(preloaded));
-        Self { id, hand, preloaded, pending: Cell::new(0), step: Cell::new(None), watch }
+        let (pending, call, queues) = (Cell::new(0), Notify::new(), Cell::new(false));
+        Self { id, hand, preloaded, pending, call, queues, step: Cell::new(None), watch }
+    }
+    /// A message begins to wait.
+    pub(crate) fn one_more_waits(&self) {
+        self.pending.set(self.pending.get() + 1);
+        if self.queues.get() {
+            self.call.notify_one();
+        }
+    }
+    /// Resolves when a message waits.
+    pub(crate) async fn called(&self) {
+        self.queues.set(true);
+        while self.pending.get() == 0 {
+            self.call.notified().await;
+        }
+        self.queues.set(false);
     }
     /// Nothing waits and the actor took over its state.
     pub(crate) fn is_idle(&self) -> bool {

@@ -6,8 +6,10 @@
 
 use crate::Deps;
 use crate::exchange::{Delivery, Settlement, Subscription};
+use crate::keeper::KeeperOptions;
 use crate::parked::{Parking, Ticket};
 use crate::store::Recorded;
+use crate::tasks::Life;
 use async_trait::async_trait;
 use futures::{FutureExt, StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
 use std::{cell::RefCell, collections::HashMap, panic::AssertUnwindSafe, rc::Rc, time::Duration};
@@ -86,8 +88,24 @@ enum Handled {
     Parked(String),
 }
 
-/// Runs a consumer for ever on the current arbiter. Subscribes again when the exchange fails.
+/// Runs a consumer for ever on the current arbiter, under the Keeper as `consumer/<name>`. Subscribes again
+/// when the exchange fails. A life that ends leaves its deliveries unsettled, so the next one gets them again.
 pub async fn run_consumer(deps: Deps, consumer: Rc<dyn Consumer>, options: ConsumerOptions) {
+    let name = consumer.subscription().name;
+    let keeper = deps.keeper.clone();
+    let life = |life| one_life(&deps, &consumer, &options, life);
+    // An actor that hangs is restarted first; only if that does not help is it the consumer that hangs.
+    let defaults = KeeperOptions::default();
+    let limits = KeeperOptions { hang_after: defaults.hang_after * 2, ..defaults };
+    keeper.keep("consumer", name, limits, life).await;
+}
+
+async fn one_life(
+    deps: &Deps,
+    consumer: &Rc<dyn Consumer>,
+    options: &ConsumerOptions,
+    life: Life,
+) -> Result<(), String> {
     let name = consumer.subscription().name;
     let mut wait = options.backoff;
     while let Err(error) = deps.keeper.parking().recover().await {
@@ -95,9 +113,10 @@ pub async fn run_consumer(deps: Deps, consumer: Rc<dyn Consumer>, options: Consu
         deps.clock.sleep(wait).await;
         wait = (wait * 2).min(options.max_backoff);
     }
-    let released = take_released(&deps, &consumer, &options, deps.keeper.parking().register(name));
-    let delivered = take_delivered(&deps, &consumer, &options);
+    let released = take_released(deps, consumer, options, deps.keeper.parking().register(name));
+    let delivered = take_delivered(deps, consumer, options, &life);
     futures::future::join(delivered, released).await;
+    Ok(())
 }
 
 /// Deals with parked messages whose actors were released, one after the other.
@@ -121,7 +140,7 @@ async fn take_released(
             parking.forget(&ticket);
             continue;
         };
-        match handle_one(deps, consumer, options, &message, 1).await {
+        match handle_one(deps, consumer, options, &message, 1, None).await {
             Handled::Done => parking.done(&ticket, &message, None).await,
             Handled::Dead(why) => parking.done(&ticket, &message, Some(&why)).await,
             Handled::Parked(actor) => parking.park(actor, name, &message, Some(&ticket)).await,
@@ -129,7 +148,7 @@ async fn take_released(
     }
 }
 
-async fn take_delivered(deps: &Deps, consumer: &Rc<dyn Consumer>, options: &ConsumerOptions) {
+async fn take_delivered(deps: &Deps, consumer: &Rc<dyn Consumer>, options: &ConsumerOptions, life: &Life) {
     let name = consumer.subscription().name;
     let mut wait = options.backoff;
     loop {
@@ -138,7 +157,11 @@ async fn take_delivered(deps: &Deps, consumer: &Rc<dyn Consumer>, options: &Cons
                 wait = options.backoff;
                 loop {
                     match deliveries.next(options.batch).await {
-                        Ok(batch) => handle_batch(deps, consumer, options, batch).await,
+                        Ok(batch) => {
+                            life.begin(batch.len());
+                            handle_batch(deps, consumer, options, batch, life).await;
+                            life.end();
+                        }
                         Err(error) => {
                             tracing::warn!(consumer = name, %error, "subscription lost");
                             break;
@@ -154,7 +177,13 @@ async fn take_delivered(deps: &Deps, consumer: &Rc<dyn Consumer>, options: &Cons
 }
 
 /// Handles a batch: in order within a key, concurrently across keys, settled one by one.
-async fn handle_batch(deps: &Deps, consumer: &Rc<dyn Consumer>, options: &ConsumerOptions, batch: Vec<Delivery>) {
+async fn handle_batch(
+    deps: &Deps,
+    consumer: &Rc<dyn Consumer>,
+    options: &ConsumerOptions,
+    batch: Vec<Delivery>,
+    life: &Life,
+) {
     let mut lanes: HashMap<String, usize> = HashMap::new();
     let mut queues: Vec<Vec<Delivery>> = Vec::new();
     for delivery in batch {
@@ -167,28 +196,39 @@ async fn handle_batch(deps: &Deps, consumer: &Rc<dyn Consumer>, options: &Consum
             queue.push(delivery);
         }
     }
-    let mut running: FuturesUnordered<LocalBoxFuture<'_, ()>> = queues
-        .into_iter()
-        .map(|queue| {
-            async move {
-                for delivery in queue {
-                    let settlement =
-                        match handle_one(deps, consumer, options, &delivery.message, delivery.attempt).await {
-                            Handled::Done => Settlement::Done,
-                            Handled::Dead(why) => Settlement::Dead(why),
-                            Handled::Parked(actor) => {
-                                let name = consumer.subscription().name;
-                                deps.keeper.parking().park(actor, name, &delivery.message, None).await;
-                                Settlement::Done
-                            }
-                        };
-                    delivery.settle(settlement);
+    let mut running: FuturesUnordered<LocalBoxFuture<'_, ()>> =
+        queues
+            .into_iter()
+            .map(|queue| {
+                async move {
+                    for delivery in queue {
+                        let settlement =
+                            match handle_one(deps, consumer, options, &delivery.message, delivery.attempt, Some(life))
+                                .await
+                            {
+                                Handled::Done => Settlement::Done,
+                                Handled::Dead(why) => Settlement::Dead(why),
+                                Handled::Parked(actor) => park(deps, consumer, actor, &delivery.message).await,
+                            };
+                        delivery.settle(settlement);
+                        life.progress();
+                    }
                 }
-            }
-            .boxed_local()
-        })
-        .collect();
+                .boxed_local()
+            })
+            .collect();
     while running.next().await.is_some() {}
+}
+
+/// Parks a delivered message, or gives it up where too many are parked already.
+async fn park(deps: &Deps, consumer: &Rc<dyn Consumer>, actor: String, message: &Recorded) -> Settlement {
+    let parking = deps.keeper.parking();
+    if let Some(why) = parking.refuses(&actor) {
+        tracing::error!(actor, message.id = %message.envelope.id, why, "a message is given up");
+        return Settlement::Dead(why);
+    }
+    parking.park(actor, consumer.subscription().name, message, None).await;
+    Settlement::Done
 }
 
 /// Tries one message until it is done, dead, or stopped by a quarantine. Retries stay here, in place, so
@@ -199,6 +239,7 @@ async fn handle_one(
     options: &ConsumerOptions,
     message: &Recorded,
     mut attempt: u32,
+    life: Option<&Life>,
 ) -> Handled {
     let name = consumer.subscription().name;
     let envelope = &message.envelope;
@@ -229,6 +270,10 @@ async fn handle_one(
             return Handled::Dead(why);
         }
         attempt += u32::from(panicked);
+        if let Some(life) = life {
+            // To fail and try again is not to hang.
+            life.progress();
+        }
         deps.clock.sleep(wait).await;
         wait = (wait * 2).min(options.max_backoff);
     }

@@ -9,9 +9,10 @@
 use crate::actor::{AggregateActor, Beside, Crash, Execute, LoadError, Loaded, Outcome, load};
 use crate::aggregate::{Aggregate, Cause, DirectoryOptions, Executed, Observer, Performer, Rejected};
 use crate::consumer;
-use crate::keeper::{ActorState, Control, KeeperOptions, panic_text};
+use crate::keeper::{ActorState, Control, KeeperOptions};
 use crate::kept::{Death, Kept, Watch};
 use crate::store::StoreError;
+use crate::tasks::Life;
 use crate::{Deps, Failure};
 use actix::{AsyncContext, Context};
 use futures::FutureExt;
@@ -51,6 +52,8 @@ pub(crate) struct Inner<A: Aggregate> {
     pub(crate) slots: RefCell<BTreeMap<Rc<str>, Slot<A>>>,
     /// Turns of those that read their state again.
     pub(crate) revivals: Semaphore,
+    /// Turns of those among them for which messages wait.
+    pub(crate) urgent_revivals: Semaphore,
     /// When any actor was last answered by the store.
     pub(crate) answered_at: Cell<Timestamp>,
     deadlines: RefCell<Deadlines<A::Command>>,
@@ -109,8 +112,6 @@ impl<A: Aggregate> Directory<A> {
     /// A directory on the current arbiter.
     #[must_use]
     pub fn new(deps: Deps, options: DirectoryOptions<A>) -> Self {
-        let (control, questions) = mpsc::unbounded_channel();
-        deps.keeper.register(A::CATEGORY, control);
         let answered_at = Cell::new(deps.clock.now());
         let directory = Self {
             inner: Rc::new(Inner {
@@ -119,6 +120,7 @@ impl<A: Aggregate> Directory<A> {
                 observer: options.observer,
                 slots: RefCell::default(),
                 revivals: Semaphore::new(options.keeper.max_revivals),
+                urgent_revivals: Semaphore::new(options.keeper.max_revivals),
                 answered_at,
                 options: Rc::new(options.keeper),
                 deadlines: RefCell::new(Deadlines { order: BTreeSet::new(), of: BTreeMap::new() }),
@@ -127,10 +129,41 @@ impl<A: Aggregate> Directory<A> {
                 performing: RefCell::default(),
             }),
         };
-        actix_rt::spawn(directory.clone().answer_questions(questions));
-        actix_rt::spawn(directory.clone().run_deadlines());
-        actix_rt::spawn(directory.clone().watch_for_hangs());
+        directory.clone().keep_house();
         directory
+    }
+
+    /// Starts what a directory needs to live, each a task under the Keeper.
+    fn keep_house(self) {
+        let keeper = self.inner.deps.keeper.clone();
+        let limits = KeeperOptions::clone(&self.inner.options);
+        // The first registration is made before anybody can ask.
+        let (control, questions) = mpsc::unbounded_channel();
+        keeper.register(A::CATEGORY, control);
+        let mut first = Some(questions);
+        let (directory, asked, question_limits) = (self.clone(), keeper.clone(), limits.clone());
+        let questions = async move {
+            let answering = |_| {
+                let directory = directory.clone();
+                let questions = first.take().unwrap_or_else(|| {
+                    let (control, questions) = mpsc::unbounded_channel();
+                    directory.inner.deps.keeper.register(A::CATEGORY, control);
+                    questions
+                });
+                directory.answer_questions(questions).map(Ok)
+            };
+            asked.keep("directory", A::CATEGORY, question_limits, answering).await;
+        };
+        actix_rt::spawn(questions);
+        let (directory, asked, deadline_limits) = (self.clone(), keeper.clone(), limits.clone());
+        actix_rt::spawn(async move {
+            let firing = |_| directory.clone().run_deadlines().map(Ok);
+            asked.keep("deadlines", A::CATEGORY, deadline_limits, firing).await;
+        });
+        actix_rt::spawn(async move {
+            let watching = |_| self.clone().watch_for_hangs().map(Ok);
+            keeper.keep("watchdog", A::CATEGORY, limits, watching).await;
+        });
     }
 
     pub(crate) fn deps(&self) -> &Deps {
@@ -227,7 +260,7 @@ impl<A: Aggregate> Directory<A> {
             return Err(quarantined::<A>(id));
         }
         let (reply, outcome) = oneshot::channel();
-        beside.pending.set(beside.pending.get() + 1);
+        beside.one_more_waits();
         let outcome = match addr.try_send(Execute::new(command, cause, reply)) {
             Ok(()) => tokio::select! {
                 biased;
@@ -356,7 +389,10 @@ impl<A: Aggregate> Directory<A> {
     /// Performs one effect, hands its end to the aggregate, however long that takes, and starts what the
     /// state wants then. An actor that dies meanwhile does not make the effect run twice.
     async fn run_effect(self, id: Rc<str>, effect: A::Effect, exercise: bool) {
-        let command = self.perform(&id, &effect, exercise).await;
+        let Some(command) = self.perform(&id, &effect, exercise).await else {
+            self.inner.performing.borrow_mut().remove(&id);
+            return;
+        };
         let changed = self.hand_in(&id, command, exercise).await;
         self.inner.performing.borrow_mut().remove(&id);
         let same = self.inner.wanted.borrow().get(&id).is_some_and(|(wanted, _)| *wanted == effect);
@@ -368,25 +404,24 @@ impl<A: Aggregate> Directory<A> {
         self.passivate_if_done(&id);
     }
 
-    async fn perform(&self, id: &str, effect: &A::Effect, exercise: bool) -> A::Command {
-        let mut wait = EFFECT_RETRY;
-        loop {
-            let performing = AssertUnwindSafe(self.inner.performer.perform(id, exercise, effect.clone()));
-            match performing.catch_unwind().await {
-                Ok(command) => return command,
-                Err(panic) => {
-                    let detail = panic_text(&*panic);
-                    self.inner.deps.keeper.count_death(A::CATEGORY, DeathCause::Panic);
-                    if let Some(slot) = self.inner.slots.borrow().get(id) {
-                        let what = format!("its effect panicked and is tried again: {detail}");
-                        slot.beside.watch.borrow_mut().note(DeathCause::Panic, what);
-                    }
-                    tracing::error!(actor.category = A::CATEGORY, actor.id = %id, detail, "an effect panicked; trying again");
-                }
+    /// Performs an effect as a worker under the Keeper. One that dies of it is noted with the actor too.
+    async fn perform(&self, id: &str, effect: &A::Effect, exercise: bool) -> Option<A::Command> {
+        let done = RefCell::new(None);
+        let keeper = &self.inner.deps.keeper;
+        let limits = KeeperOptions::clone(&self.inner.options);
+        let life = |life: Life| {
+            let slots = self.inner.slots.borrow();
+            if let (Some((cause, detail)), Some(slot)) = (life.last_death(), slots.get(id)) {
+                slot.beside.watch.borrow_mut().note(cause, format!("its effect died and is tried again: {detail}"));
             }
-            self.inner.deps.clock.sleep(wait).await;
-            wait = (wait * 2).min(EFFECT_RETRY_MAX);
-        }
+            let (performing, done) = (self.inner.performer.perform(id, exercise, effect.clone()), &done);
+            async move {
+                done.replace(Some(performing.await));
+                Ok(())
+            }
+        };
+        keeper.keep("worker", worker::<A>(id), limits, life).await;
+        done.into_inner()
     }
 
     /// Executes the end of an effect until it is taken or refused. True when it changed the state.
@@ -521,6 +556,11 @@ impl<A: Aggregate> Inner<A> {
 
 pub(crate) fn actor_name<A: Aggregate>(id: &str) -> String {
     format!("{}/{id}", A::CATEGORY)
+}
+
+/// Name of the worker that performs an actor's effect.
+fn worker<A: Aggregate>(id: &str) -> String {
+    format!("{}-{id}", A::CATEGORY)
 }
 
 /// Refuses a message for an actor in quarantine; the consumer that brought it learns whom to park it for.

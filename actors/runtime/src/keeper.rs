@@ -17,6 +17,7 @@ use crate::chronicle::Chronicle;
 use crate::clock::{Clock, Ids};
 use crate::parked::{Parking, Quarantine};
 use crate::store::{DocumentWrite, NewEvent, Store};
+use crate::tasks::TaskWatch;
 use futures::future::BoxFuture;
 use shers_contract::{
     DomainEvent, Problem, Timestamp,
@@ -72,6 +73,9 @@ impl Default for KeeperOptions {
     }
 }
 
+/// Minutes of deaths that are remembered.
+const MINUTES_SHOWN: usize = 30;
+
 /// What an actor is doing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -106,6 +110,12 @@ pub struct ActorInfo {
     /// Messages that are parked until it is released.
     #[serde(default)]
     pub parked: usize,
+    /// Who supervises it: `category/*`, or the process.
+    #[serde(default)]
+    pub parent: Option<String>,
+    /// What a supervisor has under it; `None` for an actor or a task.
+    #[serde(default)]
+    pub supervises: Option<CategoryInfo>,
 }
 
 /// How many actors of a category do what.
@@ -125,6 +135,9 @@ pub struct CategoryInfo {
     pub waiting: usize,
     /// Different actors that died within the window.
     pub died_lately: usize,
+    /// Deaths in each of the last minutes, the current one last.
+    #[serde(default)]
+    pub deaths_by_minute: Vec<u32>,
 }
 
 /// The supervision tree above the actors: this process and its categories.
@@ -172,7 +185,10 @@ pub struct Keeper {
 }
 
 struct KeeperShared {
-    categories: Mutex<BTreeMap<&'static str, mpsc::UnboundedSender<Control>>>,
+    /// Of each category its directories in this process: one, or one for each partition that is here.
+    categories: Mutex<BTreeMap<&'static str, Vec<mpsc::UnboundedSender<Control>>>>,
+    /// Long-lived tasks by name.
+    tasks: Mutex<BTreeMap<String, Arc<TaskWatch>>>,
     deaths: Mutex<BTreeMap<&'static str, Deaths>>,
     parking: Parking,
     chronicle: Arc<Chronicle>,
@@ -187,15 +203,32 @@ struct KeeperShared {
 struct Deaths {
     last: BTreeMap<String, Timestamp>,
     failing: bool,
+    /// Deaths by minute since the epoch, at most [`MINUTES_SHOWN`] of them.
+    by_minute: BTreeMap<i64, u32>,
 }
 
 impl Deaths {
     fn forget(&mut self, now: Timestamp, window: Duration) {
         self.last.retain(|_, at| at.plus(window) > now);
     }
+    fn count(&mut self, now: Timestamp) {
+        *self.by_minute.entry(minute(now)).or_default() += 1;
+        while self.by_minute.len() > MINUTES_SHOWN {
+            self.by_minute.pop_first();
+        }
+    }
+    fn shown(&self, now: Timestamp) -> Vec<u32> {
+        let last = minute(now);
+        let first = last - i64::try_from(MINUTES_SHOWN).unwrap_or(0) + 1;
+        (first..=last).map(|minute| self.by_minute.get(&minute).copied().unwrap_or(0)).collect()
+    }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+fn minute(at: Timestamp) -> i64 {
+    at.as_ms().div_euclid(60_000)
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -212,54 +245,9 @@ impl Keeper {
         let node = node.into();
         let chronicle = Arc::new(Chronicle::new(Arc::clone(&store), Arc::clone(&clock), &node));
         let parking = Parking::new(store, Arc::clone(&clock));
-        let (categories, deaths) = (Mutex::default(), Mutex::default());
-        let shared = KeeperShared { categories, deaths, parking, chronicle, clock, ids, node, exercise };
+        let (categories, tasks, deaths) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let shared = KeeperShared { categories, tasks, deaths, parking, chronicle, clock, ids, node, exercise };
         Self { shared: Arc::new(shared) }
-    }
-
-    /// Registers the arbiter that holds a category's actors.
-    pub(crate) fn register(&self, category: &'static str, control: mpsc::UnboundedSender<Control>) {
-        lock(&self.shared.categories).insert(category, control);
-    }
-
-    fn control(&self, category: &str) -> Option<mpsc::UnboundedSender<Control>> {
-        lock(&self.shared.categories).get(category).cloned()
-    }
-
-    fn controls(&self) -> Vec<mpsc::UnboundedSender<Control>> {
-        lock(&self.shared.categories).values().cloned().collect()
-    }
-
-    /// The actors of this process, at most `per_category` of each, the troubled ones first.
-    pub async fn list(&self, per_category: usize) -> Vec<ActorInfo> {
-        let mut all = Vec::new();
-        for control in self.controls() {
-            let (reply, answer) = oneshot::channel();
-            if control.send(Control::List(per_category, reply)).is_ok() {
-                all.extend(answer.await.unwrap_or_default());
-            }
-        }
-        all
-    }
-
-    /// A page of one category's actors by name, after the id `after`.
-    pub async fn page(&self, category: &str, after: Option<String>, limit: usize) -> Vec<ActorInfo> {
-        let Some(control) = self.control(category) else { return Vec::new() };
-        let (reply, answer) = oneshot::channel();
-        let sent = control.send(Control::Page(after, limit, reply));
-        if sent.is_ok() { answer.await.unwrap_or_default() } else { Vec::new() }
-    }
-
-    /// This process and its categories, with how many of their actors do what.
-    pub async fn tree(&self) -> SupervisionTree {
-        let mut categories = Vec::new();
-        for control in self.controls() {
-            let (reply, answer) = oneshot::channel();
-            if control.send(Control::Count(reply)).is_ok() {
-                categories.extend(answer.await.ok());
-            }
-        }
-        SupervisionTree { node: self.shared.node.clone(), categories }
     }
 
     /// Whether supervision holds; never waits.
@@ -276,17 +264,15 @@ impl Keeper {
         self.quarantine_of(actor).is_some()
     }
 
-    /// Acts on one actor.
-    ///
-    /// # Errors
-    /// Not found, or a conflict with what the actor is doing.
-    pub async fn act(&self, actor: &str, action: ActorAction) -> Result<(), Problem> {
-        let not_found = || Problem::not_found("actor", actor);
-        let (category, id) = actor.split_once('/').ok_or_else(not_found)?;
-        let control = self.control(category).ok_or_else(not_found)?;
-        let (reply, answer) = oneshot::channel();
-        control.send(Control::Act(id.to_owned(), action, reply)).map_err(|_| not_found())?;
-        answer.await.map_err(|_| Problem::unknown_outcome())?
+    /// Parks at most so many messages for one actor; see [`crate::parked::PARKED_MAX`].
+    pub fn park_at_most(&self, messages: usize) {
+        self.shared.parking.limit(messages);
+    }
+
+    /// Ids of a category's actors that wait for a person.
+    #[must_use]
+    pub fn quarantined(&self, category: &str) -> Vec<String> {
+        self.shared.parking.quarantined_of(category)
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -295,8 +281,47 @@ impl Keeper {
     pub(crate) fn sleep(&self, wait: Duration) -> BoxFuture<'static, ()> {
         self.shared.clock.sleep(wait)
     }
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.shared.clock)
+    }
+    pub(crate) fn node(&self) -> &str {
+        &self.shared.node
+    }
     pub(crate) fn parking(&self) -> &Parking {
         &self.shared.parking
+    }
+    /// Registers a directory of a category. It may go away again with its arbiter: then it is forgotten.
+    pub(crate) fn register(&self, category: &'static str, control: mpsc::UnboundedSender<Control>) {
+        let mut categories = lock(&self.shared.categories);
+        let of = categories.entry(category).or_default();
+        of.retain(|control| !control.is_closed());
+        of.push(control);
+    }
+    /// The directories of a category, or of all.
+    pub(crate) fn controls(&self, category: Option<&str>) -> Vec<mpsc::UnboundedSender<Control>> {
+        let mut categories = lock(&self.shared.categories);
+        categories.retain(|_, of| {
+            of.retain(|control| !control.is_closed());
+            !of.is_empty()
+        });
+        let wanted = categories.iter().filter(|(name, _)| category.is_none_or(|wanted| wanted == **name));
+        wanted.flat_map(|(_, of)| of.iter().cloned()).collect()
+    }
+    pub(crate) fn enlist(&self, task: &Arc<TaskWatch>) {
+        lock(&self.shared.tasks).insert(task.name.clone(), Arc::clone(task));
+    }
+    /// Forgets a task, unless another of its name has taken its place.
+    pub(crate) fn dismiss(&self, task: &Arc<TaskWatch>) {
+        let mut tasks = lock(&self.shared.tasks);
+        if tasks.get(&task.name).is_some_and(|known| Arc::ptr_eq(known, task)) {
+            tasks.remove(&task.name);
+        }
+    }
+    pub(crate) fn task(&self, name: &str) -> Option<Arc<TaskWatch>> {
+        lock(&self.shared.tasks).get(name).cloned()
+    }
+    pub(crate) fn tasks(&self) -> Vec<Arc<TaskWatch>> {
+        lock(&self.shared.tasks).values().cloned().collect()
     }
     pub(crate) fn quarantine_of(&self, actor: &str) -> Option<Quarantine> {
         self.shared.parking.quarantine_of(actor)
@@ -319,6 +344,7 @@ impl Keeper {
             Cause::Requested => "requested",
         };
         metrics::counter!("shers_actor_deaths_total", "category" => category, "cause" => cause).increment(1);
+        lock(&self.shared.deaths).entry(category).or_default().count(self.now());
     }
 
     /// Notes an actor's own death for its category, which fails when too many of them die.
@@ -334,10 +360,16 @@ impl Keeper {
         if died < options.max_failing_actors {
             return;
         }
-        of.failing = true;
         drop(deaths);
+        self.fail_category(category, format!("{died} actors died within {} s", options.window.as_secs()), died);
+    }
+
+    /// A category fails from now on, until nothing died in it for a window.
+    pub(crate) fn fail_category(&self, category: &'static str, detail: String, died: usize) {
+        if std::mem::replace(&mut lock(&self.shared.deaths).entry(category).or_default().failing, true) {
+            return;
+        }
         metrics::gauge!("shers_category_failing", "category" => category).set(1.0);
-        let detail = format!("{died} actors died within {} s", options.window.as_secs());
         self.record(SupervisionEvent::Quarantined(whole(category, detail, died)), None);
     }
 
@@ -357,6 +389,20 @@ impl Keeper {
     /// Whether a category fails, and how many of its actors died lately.
     pub(crate) fn category(&self, category: &str) -> (bool, usize) {
         lock(&self.shared.deaths).get(category).map_or((false, 0), |of| (of.failing, of.last.len()))
+    }
+
+    /// What a category's parent knows of it: whether it fails, who died lately, and when.
+    pub(crate) fn category_info(&self, category: &str) -> CategoryInfo {
+        let now = self.now();
+        let deaths = lock(&self.shared.deaths);
+        let of = deaths.get(category);
+        CategoryInfo {
+            category: category.to_owned(),
+            failing: of.is_some_and(|of| of.failing),
+            died_lately: of.map_or(0, |of| of.last.len()),
+            deaths_by_minute: of.map(|of| of.shown(now)).unwrap_or_default(),
+            ..CategoryInfo::default()
+        }
     }
 
     /// An actor goes into quarantine, durably.

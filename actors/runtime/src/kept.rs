@@ -81,6 +81,8 @@ impl Watch {
             back_at: self.back_at,
             waiting,
             parked,
+            parent: None,
+            supervises: None,
         }
     }
     /// Ends this life after the current poll.

@@ -1,5 +1,5 @@
-//! What every service stands on: the ports, the one generic aggregate actor and its Keeper, consumers,
-//! and the embedded exchange.
+//! What every service stands on: the ports, the one generic aggregate actor and its Keeper, supervised tasks,
+//! consumers, the embedded exchange, and [`host`], which runs services behind a broker.
 //!
 //! Invariants of this crate:
 //! - A service sees the world through [`Deps`] only: store, exchange, clock, ids. Which implementation
@@ -17,13 +17,19 @@ pub mod consumer;
 mod directory;
 pub mod endpoint;
 pub mod exchange;
+pub mod host;
 pub mod keeper;
 mod kept;
 pub mod log_exchange;
+pub mod mirror;
+pub mod overseer;
 mod oversight;
 pub mod parked;
 pub mod store;
+mod tasks;
 pub mod testing;
+mod tree;
+pub mod wire;
 
 pub use aggregate::{Aggregate, Cause, DirectoryOptions, Executed, NoEffect, Performer, Rejected};
 pub use clock::{Clock, Ids, ScaledClock, SystemIds};
@@ -36,6 +42,7 @@ pub use store::{
     Append, Commit, CommitError, Committed, Document, DocumentWrite, Expected, InboxMark, NewEvent, Position, Recorded,
     SavedAnswer, Store, StoreError,
 };
+pub use tasks::Life;
 
 use std::sync::Arc;
 

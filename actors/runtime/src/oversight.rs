@@ -11,8 +11,9 @@ use crate::aggregate::Aggregate;
 use crate::directory::{Directory, Slot, actor_name};
 use crate::keeper::{ActorInfo, ActorState, CategoryInfo};
 use crate::kept::Death;
+use crate::tree::by_trouble;
 use shers_contract::{Problem, Timestamp, supervision::Cause};
-use std::{cmp::Reverse, ops::Bound, time::Duration};
+use std::{ops::Bound, time::Duration};
 use tokio::sync::{SemaphorePermit, oneshot};
 
 impl<A: Aggregate> Directory<A> {
@@ -25,13 +26,11 @@ impl<A: Aggregate> Directory<A> {
     pub(crate) fn list(&self, limit: usize) -> Vec<ActorInfo> {
         let slots = self.inner.slots.borrow();
         let mut infos: Vec<ActorInfo> = slots.values().map(|slot| self.info(slot)).collect();
-        let rank = |i: &ActorInfo| (i.state == ActorState::Running, Reverse(i.incarnation));
-        let order = |a: &ActorInfo, b: &ActorInfo| rank(a).cmp(&rank(b)).then_with(|| a.actor.cmp(&b.actor));
         if limit < infos.len() {
-            infos.select_nth_unstable_by(limit, order);
+            infos.select_nth_unstable_by(limit, by_trouble);
             infos.truncate(limit);
         }
-        infos.sort_by(order);
+        infos.sort_by(by_trouble);
         infos
     }
 
@@ -44,8 +43,7 @@ impl<A: Aggregate> Directory<A> {
 
     /// How many do what.
     pub(crate) fn count(&self) -> CategoryInfo {
-        let (failing, died_lately) = self.deps().keeper.category(A::CATEGORY);
-        let mut info = CategoryInfo { category: A::CATEGORY.to_owned(), failing, died_lately, ..Default::default() };
+        let mut info = CategoryInfo { category: A::CATEGORY.to_owned(), ..CategoryInfo::default() };
         for slot in self.inner.slots.borrow().values() {
             match slot.beside.watch.borrow().state {
                 ActorState::Running => info.running += 1,
@@ -72,10 +70,21 @@ impl<A: Aggregate> Directory<A> {
         let _ = reply.send(discarded);
     }
 
-    /// A turn to read its state, for an actor that lived before. A first life waits for nobody.
+    /// A turn to read its state, for an actor that lived before. A first life waits for nobody, and one for
+    /// which messages wait does not queue behind those for which none do.
     pub(crate) async fn revival_turn(&self, beside: &Beside<A>) -> Option<SemaphorePermit<'_>> {
-        let first_life = beside.watch.borrow().incarnation == 1;
-        if first_life { None } else { self.inner.revivals.acquire().await.ok() }
+        if beside.watch.borrow().incarnation == 1 {
+            return None;
+        }
+        let urgent = async {
+            beside.called().await;
+            self.inner.urgent_revivals.acquire().await.ok()
+        };
+        tokio::select! {
+            biased;
+            turn = urgent => turn,
+            turn = self.inner.revivals.acquire() => turn.ok(),
+        }
     }
 
     /// An actor begins to wait for the store.

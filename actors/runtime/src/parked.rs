@@ -8,6 +8,8 @@
 //! A release delivers the parked messages again in the order in which they came. Until the last of a
 //! consumer is dealt with, a new one for the same actor parks behind it ([`Parking::must_wait`]).
 //!
+//! At most [`PARKED_MAX`] are parked for one actor; what comes beyond that goes to the dead letters.
+//!
 //! Quarantine and parked messages are documents, so a restart of the process finds them as they were.
 
 use crate::clock::Clock;
@@ -32,6 +34,9 @@ pub const PARKED: &str = "parked";
 pub const QUARANTINE: &str = "quarantine";
 /// Documents read at once.
 const PAGE: usize = 500;
+/// Messages parked for one actor, at most, unless told otherwise. One more becomes a dead letter: to hold it back would stall its
+/// neighbours, and a dead letter is durable and can be replayed as well.
+pub const PARKED_MAX: usize = 10_000;
 /// Wait after a commit that failed.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -124,6 +129,8 @@ pub(crate) struct Parking {
     table: Mutex<Table>,
     /// Actors in quarantine or with parked messages; mostly none, and then nobody needs to look closer.
     troubled: AtomicUsize,
+    /// Messages parked for one actor, at most.
+    most: AtomicUsize,
     recovered: AtomicBool,
     recovering: tokio::sync::Mutex<()>,
 }
@@ -135,9 +142,14 @@ impl Parking {
             clock,
             table: Mutex::default(),
             troubled: AtomicUsize::new(0),
+            most: AtomicUsize::new(PARKED_MAX),
             recovered: AtomicBool::new(false),
             recovering: tokio::sync::Mutex::new(()),
         }
+    }
+
+    pub(crate) fn limit(&self, most: usize) {
+        self.most.store(most, Ordering::Relaxed);
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -229,6 +241,9 @@ impl Parking {
 
     /// Ids of a category's quarantined actors.
     pub(crate) fn quarantined_of(&self, category: &str) -> Vec<String> {
+        if self.troubled.load(Ordering::Acquire) == 0 {
+            return Vec::new();
+        }
         let table = self.lock();
         let of = table.quarantined.keys().filter_map(|actor| actor.split_once('/'));
         of.filter(|(of, _)| *of == category).map(|(_, id)| id.to_owned()).collect()
@@ -243,6 +258,13 @@ impl Parking {
             return 0;
         }
         self.lock().parked.get(actor).map_or(0, Vec::len)
+    }
+
+    /// Why one more message for an actor can't be parked, if it can't.
+    pub(crate) fn refuses(&self, actor: &str) -> Option<String> {
+        let most = self.most.load(Ordering::Relaxed);
+        let full = self.parked_count(actor) >= most;
+        full.then(|| format!("{most} messages are parked for {actor} already, which is the limit"))
     }
 
     /// Whether a consumer's message for `actor` must wait behind what is parked already.

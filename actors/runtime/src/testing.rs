@@ -1,5 +1,12 @@
 //! Fakes of the ports, for tests and the simulation, and the suites that every implementation passes.
 
+mod memory_mirror;
+pub mod mirror_suite;
+mod wire;
+pub mod wire_suite;
+
+pub use wire::{MemoryBroker, MemoryWire};
+
 use crate::Deps;
 use crate::clock::{Clock, Ids, ScaledClock};
 use crate::keeper::Keeper;
@@ -19,6 +26,9 @@ use std::{
 use tokio::sync::watch;
 use uuid::Uuid;
 
+/// Saved answers are kept this long.
+const KEEP_ANSWERS_MS: i64 = 24 * 3_600_000;
+
 /// A store in memory. Behaves as the real ones do, save that nothing survives the process.
 pub struct MemoryStore {
     inner: Mutex<Memory>,
@@ -36,6 +46,8 @@ struct Memory {
     cursors: HashMap<String, Position>,
     answers: HashMap<String, SavedAnswer>,
     faults: VecDeque<CommitError>,
+    /// Positions of what was copied into the log.
+    copies: HashSet<Position>,
 }
 
 impl Default for MemoryStore {
@@ -169,7 +181,10 @@ impl Store for MemoryStore {
     async fn read_stream(&self, stream: &StreamName, after_version: u64) -> Result<Vec<Recorded>, StoreError> {
         let inner = self.lock();
         let wanted = |r: &&Recorded| r.envelope.stream == *stream && r.envelope.version > after_version;
-        Ok(inner.events.iter().filter(wanted).cloned().collect())
+        let mut events: Vec<Recorded> = inner.events.iter().filter(wanted).cloned().collect();
+        // A copy may have come after a later one of its stream.
+        events.sort_by_key(|r| r.envelope.version);
+        Ok(events)
     }
     async fn read_open(&self, category: &str) -> Result<Vec<Recorded>, StoreError> {
         let inner = self.lock();
@@ -243,6 +258,7 @@ impl Store for MemoryStore {
         let last = inner.events.iter().filter(|r| old(r)).map(|r| r.position).max().unwrap_or(0);
         let count = inner.events.len();
         inner.events.retain(|r| !old(r));
+        inner.answers.retain(|_, answer| answer.at.plus_ms(KEEP_ANSWERS_MS) >= before);
         let gone = u64::try_from(count - inner.events.len()).unwrap_or(0);
         Ok((gone, last))
     }
@@ -333,6 +349,7 @@ pub mod store_suite {
         documents(&store).await;
         answers(&store).await;
         concurrent(&store).await;
+        pruning(&store).await;
     }
 
     async fn versions(store: &Arc<dyn Store>) {
@@ -427,6 +444,21 @@ pub mod store_suite {
         store.commit(commit.clone()).await.expect("saved");
         assert!(matches!(store.commit(commit).await, Err(CommitError::Answered)));
         assert_eq!(store.answer("k").await.expect("read"), Some(answer));
+    }
+
+    /// Old events of a journal and old answers go, the rest stays.
+    async fn pruning(store: &Arc<dyn Store>) {
+        let day_ms = 24 * 3_600_000;
+        let mut journal = append("journal/p00", Expected::Any, &["j1", "j2"], false);
+        journal.appends[0].events[1].at = TEST_START.plus_ms(3 * day_ms);
+        let done = store.commit(journal).await.expect("written");
+        store.commit(append("other/1", Expected::Any, &["o"], true)).await.expect("written");
+        let pruned = store.prune("journal", TEST_START.plus_ms(2 * day_ms)).await.expect("pruned");
+        assert_eq!(pruned, (1, done.last_position - 1));
+        let left = store.read_stream(&StreamName::new("journal", "p00"), 0).await.expect("read");
+        assert_eq!(left.iter().map(|r| r.envelope.version).collect::<Vec<_>>(), [2], "versions stay");
+        assert_eq!(store.read_stream(&StreamName::new("other", "1"), 0).await.expect("read").len(), 1);
+        assert_eq!(store.answer("k").await.expect("read"), None, "an answer of two days ago");
     }
 
     /// Many writers of one stream: every version is given out once, and nobody's loss harms another.

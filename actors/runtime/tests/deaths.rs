@@ -421,7 +421,7 @@ fn messages_for_a_quarantined_actor_are_kept_through_a_restart_and_come_back_in_
         tally.load_open().await.expect("loaded");
         tell(&deps, "a", "4").await;
         tell(&deps, "b", "x").await;
-        let info = deps.keeper.list(1).await.remove(0);
+        let info = deps.keeper.page("tally", None, 1).await.remove(0);
         assert_eq!((info.actor.as_str(), info.state, info.parked), ("tally/a", ActorState::Quarantined, 3));
         assert_eq!(counted_by(&tally, "b").await, ["x"], "a neighbour is not held up");
         assert_eq!(counted_by(&tally, "a").await, ["1"]);
@@ -452,6 +452,29 @@ fn what_is_parked_can_be_given_up_by_a_person() {
 }
 
 #[test]
+fn what_comes_beyond_the_limit_of_parked_messages_is_a_dead_letter_and_can_be_replayed() {
+    run(async {
+        let deps = deps_over(faulty());
+        deps.keeper.park_at_most(2);
+        let (tally, _ear) = listen(&deps);
+        tell(&deps, "a", "1").await;
+        quarantine(&deps).await;
+        for by in ["2", "3", "4"] {
+            tell(&deps, "a", by).await;
+        }
+        let letters = deps.exchange.dead_letters().await.expect("dead letters");
+        assert_eq!(letters.len(), 1);
+        assert!(letters[0].reason.contains("2 messages are parked for tally/a"), "{}", letters[0].reason);
+        deps.keeper.act("tally/a", ActorAction::Release).await.expect("released");
+        tell(&deps, "a", "5").await;
+        assert_eq!(counted_by(&tally, "a").await, ["1", "2", "3", "5"]);
+        assert!(deps.exchange.replay(&letters[0].id).await.expect("replayed"));
+        deps.clock.sleep(Duration::from_secs(1)).await;
+        assert_eq!(counted_by(&tally, "a").await, ["1", "2", "3", "5", "4"]);
+    });
+}
+
+#[test]
 fn a_storm_of_restarts_reads_few_at_a_time_fails_its_category_and_lets_a_new_emergency_pass() {
     run(async {
         const ACTORS: u32 = 10_000;
@@ -470,11 +493,19 @@ fn a_storm_of_restarts_reads_few_at_a_time_fails_its_category_and_lets_a_new_eme
         tally.execute("new", count("emergency"), request(1 << 64)).await.expect("executed");
         let waited = deps.clock.now().ms_since(before);
         assert!(waited <= 5, "a new emergency waited {waited} ms");
+        // The last in the queue of those that come back, but somebody waits for it.
+        let last = format!("n{}", ACTORS - 1);
+        tally.execute(&last, count("emergency"), request(1 << 65)).await.expect("executed");
+        let waited = deps.clock.now().ms_since(before);
+        // It has its back-off, as the category fails, but not their queue.
+        assert!(waited <= 80, "an emergency of one that died waited {waited} ms behind the idle");
         assert!(!deps.keeper.health().is_ready(), "so many deaths are the category's own");
         deps.clock.sleep(Duration::from_secs(200)).await;
         let tree = deps.keeper.tree().await;
-        assert_eq!((tree.categories[0].running, tree.categories[0].failing), (ACTORS as usize + 1, false));
-        assert!(store.most_reading.load(SeqCst) <= 33, "{} read at once", store.most_reading.load(SeqCst));
+        let of_tally = tree.categories.iter().find(|of| of.category == "tally").expect("in the tree");
+        assert_eq!((of_tally.running, of_tally.failing), (ACTORS as usize + 1, false));
+        assert_eq!(of_tally.deaths_by_minute.iter().sum::<u32>(), ACTORS, "restarts over time are kept");
+        assert!(store.most_reading.load(SeqCst) <= 34, "{} read at once", store.most_reading.load(SeqCst));
         assert!(deps.keeper.health().is_ready());
         let page = deps.keeper.page("tally", Some("n9998".to_owned()), 5).await;
         assert_eq!(page.iter().map(|info| info.actor.as_str()).collect::<Vec<_>>(), ["tally/n9999", "tally/new"]);

@@ -49,6 +49,14 @@ pub struct PlotOptions {
     pub endless: bool,
 }
 
+impl PlotOptions {
+    /// Wearers that the written part of the plot needs: two alone, then one more than there are ambulances.
+    #[must_use]
+    pub fn needed_patients(units: usize) -> usize {
+        units.max(1) + 3
+    }
+}
+
 /// How somebody falls ill.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -139,8 +147,10 @@ const FIRST_STORY_S: u32 = 45;
 const SECOND_STORY_S: u32 = 150;
 /// Seconds from the start to the surge, in which more fall ill than there are ambulances.
 const SURGE_S: u32 = 420;
-/// Seconds between two emergencies of the surge.
+/// Seconds between two emergencies of the surge, at most.
 const SURGE_GAP_S: u32 = 25;
+/// Seconds that the surge takes, at most: no ambulance is back from its first patient by then.
+const SURGE_SPAN_S: u32 = 600;
 /// Seconds of the endless part for which one ambulance has one emergency: a mission takes it about 25
 /// minutes, so the fleet is busy but the queue of the surge drains and does not come back to stay.
 const ENDLESS_UNIT_S: usize = 2_700;
@@ -158,7 +168,9 @@ impl Plot {
     pub fn new(options: PlotOptions, map: &RoadMap, facilities: &[Facility]) -> Self {
         let seed = options.seed;
         let (hospitals, stations) = places(seed, map, facilities);
-        let wearers = (0..options.patients.max(4)).map(|n| wearer(seed, n, map)).collect::<Vec<_>>();
+        let wearers = (0..options.patients.max(PlotOptions::needed_patients(options.units)))
+            .map(|n| wearer(seed, n, map))
+            .collect::<Vec<_>>();
         let ambulances = (0..options.units.max(1)).map(|n| ambulance(n, &stations)).collect::<Vec<_>>();
         let mut stories = stories(seed, wearers.len(), ambulances.len());
         if options.endless {
@@ -237,7 +249,10 @@ fn stories(seed: u64, patients: usize, units: usize) -> Vec<Story> {
     let mut free: Vec<usize> = (0..patients).collect();
     let mut take = |dice: &mut Dice| if free.is_empty() { None } else { Some(free.remove(dice.below(free.len()))) };
     let illnesses = [Illness::Cardiac, Illness::Respiratory, Illness::Sepsis, Illness::Sos, Illness::Fall];
-    let surge = (0..=units).map(|n| SURGE_S + SURGE_GAP_S * u32::try_from(n).unwrap_or(0));
+    let (units, span_s) = (u32::try_from(units).unwrap_or(u32::MAX), f64::from(SURGE_SPAN_S));
+    let gap_s = f64::from(SURGE_GAP_S).min(span_s / f64::from(units));
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most the surge's span")]
+    let surge = (0..=units).map(|n| SURGE_S + (gap_s * f64::from(n)) as u32);
     let begins = [FIRST_STORY_S, SECOND_STORY_S].into_iter().chain(surge);
     let mut stories = Vec::new();
     for (n, begins_s) in begins.enumerate() {
@@ -304,11 +319,20 @@ mod tests {
 
     #[test]
     fn the_plot_has_a_declined_card_a_second_call_and_more_emergencies_than_units() {
-        let plot = plot(1);
+        let map = RoadMap::built_in().expect("the built-in map");
+        for (patients, units) in [(12, 3), (4, 1), (4, 20), (200, 150)] {
+            let options = PlotOptions { seed: 1, patients, units, endless: false };
+            has_every_story(&Plot::new(options, &map, map.facilities()));
+        }
+    }
+
+    fn has_every_story(plot: &Plot) {
         assert_eq!(plot.wearers[plot.stories[1].patient].payment_method, "pm_card_chargeDeclined");
         assert_eq!(plot.stories.iter().filter(|s| s.second_call_s.is_some()).count(), 1);
         let surge = plot.stories.iter().filter(|s| s.begins_s >= SURGE_S).count();
         assert!(surge > plot.ambulances.len());
+        let last_s = plot.stories.last().expect("stories").begins_s;
+        assert!(last_s <= SURGE_S + SURGE_SPAN_S, "{last_s}");
         let mut patients: Vec<_> = plot.stories.iter().map(|s| s.patient).collect();
         patients.sort_unstable();
         patients.dedup();

@@ -8,12 +8,14 @@
 //! - A query answers with at least what was in the log when it was asked, or after
 //!   `freshness_wait_ms` with what there is.
 
+mod auditor;
 mod cache;
 pub mod model;
 mod projector;
 mod queries;
 mod retention;
 
+use model::area::Areas;
 use model::kpi::Targets;
 use projector::Projector;
 use serde::{Deserialize, Serialize};
@@ -22,7 +24,7 @@ use std::{rc::Rc, sync::Arc};
 
 /// Settings of the service. Times are real time, also when the clock of a demo runs faster, save where it
 /// says otherwise.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Deliveries that are folded into one commit, at most.
@@ -42,10 +44,15 @@ pub struct Settings {
     pub retention_days: u32,
     /// How often the old are looked for, in seconds.
     pub retention_interval_s: u64,
+    /// The auditor watches over the laws of a log of at most so many events, in memory; 0: not at all. It
+    /// needs the whole log in one order, which a service behind a broker does not have.
+    pub audit_events: u64,
     /// Figures are made from so many of the newest incidents, at most.
     pub kpi_window: usize,
     /// Targets of the figures.
     pub targets: Targets,
+    /// Areas they are reported for.
+    pub areas: Areas,
 }
 
 impl Default for Settings {
@@ -59,8 +66,10 @@ impl Default for Settings {
             max_page: 500,
             retention_days: 30,
             retention_interval_s: 3_600,
+            audit_events: 500_000,
             kpi_window: 10_000,
             targets: Targets::default(),
+            areas: Areas::default(),
         }
     }
 }
@@ -84,9 +93,16 @@ pub async fn start(deps: Deps, settings: Settings) -> Result<Arc<dyn Endpoint>, 
     let store = Arc::clone(&deps.store);
     let projector = Rc::new(Projector::new(deps.clone(), settings.clone(), position));
     let followed = projector.position();
-    actix_rt::spawn(projector::run(Rc::clone(&projector)));
-    actix_rt::spawn(projector::write_positions(Rc::clone(&projector)));
-    actix_rt::spawn(retention::run(Rc::clone(&projector)));
+    let (keeper, audited) = (deps.keeper.clone(), deps);
+    let of = Rc::clone(&projector);
+    if settings.audit_events > 0 {
+        let (of, max_events) = (audited, settings.audit_events);
+        keeper.spawn("auditor", "laws", move |life| auditor::run(of.clone(), max_events, life));
+    }
+    keeper.spawn("projector", "stream", move |life| projector::run(Rc::clone(&of), life));
+    let of = Rc::clone(&projector);
+    keeper.spawn("chore", "stream-positions", move |_| projector::write_positions(Rc::clone(&of)));
+    keeper.spawn("chore", "stream-retention", move |_| retention::run(Rc::clone(&projector)));
     Ok(Arc::new(queries::Queries::new(store, followed, settings)))
 }
 

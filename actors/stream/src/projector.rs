@@ -13,7 +13,7 @@ use shers_contract::{
     routing::Pattern,
 };
 use shers_runtime::{
-    Commit, CommitError, Delivery, Deps, DocumentWrite, Position, StoreError, Subscription, exchange::Settlement,
+    Commit, CommitError, Delivery, Deps, DocumentWrite, Life, Position, StoreError, Subscription, exchange::Settlement,
 };
 use std::{
     collections::{BTreeMap, HashMap},
@@ -238,7 +238,7 @@ impl Projector {
     }
 
     /// Deals with one batch of deliveries, however often that must be tried.
-    async fn take(&self, batch: Vec<Delivery>) {
+    async fn take(&self, batch: Vec<Delivery>, life: &Life) {
         let mut facts = Vec::new();
         let mut fixes = Vec::new();
         let mut dead: HashMap<usize, String> = HashMap::new();
@@ -266,6 +266,8 @@ impl Projector {
         while let Err(error) = self.project(&facts, &fixes, last).await {
             let cause = std::error::Error::source(&error).map(ToString::to_string);
             tracing::warn!(%error, cause, "folding a batch failed; it is tried again");
+            // To fail and try again is not to hang.
+            life.progress();
             self.deps.clock.sleep(self.real(wait)).await;
             wait = (wait * 2).min(MAX_BACKOFF);
         }
@@ -304,8 +306,9 @@ fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Follows the exchange for ever. Subscribes again when it fails.
-pub(crate) async fn run(projector: Rc<Projector>) {
+/// Follows the exchange for ever. Subscribes again when it fails. What a life that ended had in hand comes
+/// again: it is settled only after the commit.
+pub(crate) async fn run(projector: Rc<Projector>, life: Life) {
     let mut wait = FIRST_BACKOFF;
     loop {
         let subscription = Subscription {
@@ -319,7 +322,11 @@ pub(crate) async fn run(projector: Rc<Projector>) {
                 wait = FIRST_BACKOFF;
                 loop {
                     match deliveries.next(projector.settings.batch.max(1)).await {
-                        Ok(batch) => projector.take(batch).await,
+                        Ok(batch) => {
+                            life.begin(batch.len());
+                            projector.take(batch, &life).await;
+                            life.end();
+                        }
                         Err(error) => {
                             tracing::warn!(consumer = SUBSCRIPTION, %error, "subscription lost");
                             break;

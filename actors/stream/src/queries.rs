@@ -191,7 +191,7 @@ impl Reader {
         Ok(Answer::ok(json!({
             "incidents": newest.len(),
             "since": newest.last().and_then(|k| k.call_at),
-            "intervals": kpi::intervals(&newest, &self.settings.targets),
+            "intervals": kpi::intervals(&newest, &self.settings.targets, &self.settings.areas),
             "counts": counts,
         })))
     }

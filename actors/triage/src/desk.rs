@@ -448,10 +448,9 @@ const fn class_name(class: Class) -> &'static str {
 #[async_trait(?Send)]
 impl Consumer for Desk {
     fn subscription(&self) -> Subscription {
-        let patterns = ["wearable.reading.recorded", "patient.*"].into_iter().filter_map(|p| Pattern::new(p).ok());
         Subscription {
             name: CONSUMER,
-            patterns: patterns.collect(),
+            patterns: patterns(),
             live_only: false,
             prefetch: self.settings.batch_messages.saturating_mul(2),
         }
@@ -464,4 +463,8 @@ impl Consumer for Desk {
     async fn handle(&self, message: &Recorded) -> Result<(), Failure> {
         self.take(Job::Message(message.clone())).await
     }
+}
+
+pub(crate) fn patterns() -> Vec<Pattern> {
+    ["wearable.reading.recorded", "patient.*"].into_iter().filter_map(|text| Pattern::new(text).ok()).collect()
 }

@@ -18,12 +18,15 @@ pub mod model;
 mod rebuild;
 
 use crate::desk::{Desk, Job};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use shers_runtime::{ConsumerOptions, Deps, Endpoint, StoreError, run_consumer, serve_local};
 use std::{rc::Rc, sync::Arc, time::Duration};
 
+/// Collections with one document a wearer: behind a broker each partition has its own, for its own wearers.
+pub const COLLECTIONS_OF_WEARERS: &[&str] = &[desk::MONITORS, desk::SUBJECTS];
+
 /// Configuration of the service.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Readings folded before their announcements are committed, at most (a message is never split).
@@ -94,19 +97,21 @@ pub async fn start(deps: Deps, settings: Settings) -> Result<Arc<dyn Endpoint>, 
         ..ConsumerOptions::default()
     };
     actix_rt::spawn(run_consumer(deps, Rc::clone(&desk) as Rc<dyn shers_runtime::Consumer>, options));
-    every(&desk, settings.sweep_every_s, || Job::Sweep);
-    every(&desk, settings.snapshot_every_s, || Job::Snapshot);
+    every(&desk, "triage-sweep", settings.sweep_every_s, || Job::Sweep);
+    every(&desk, "triage-snapshot", settings.snapshot_every_s, || Job::Snapshot);
     let time_limit = Duration::from_secs(settings.time_limit_s);
     Ok(serve_local(Rc::new(endpoint::Door { desk }), settings.queue, time_limit))
 }
 
-/// Gives the desk a chore again and again, for as long as it lives.
-fn every(desk: &Rc<Desk>, seconds: u64, chore: impl Fn() -> Job + 'static) {
-    let desk = Rc::downgrade(desk);
-    actix_rt::spawn(async move {
-        while let Some(clock) = desk.upgrade().map(|d| Arc::clone(&d.deps.clock)) {
-            clock.sleep(Duration::from_secs(seconds)).await;
-            if let Some(desk) = desk.upgrade() {
+/// Gives the desk a chore again and again.
+fn every(desk: &Rc<Desk>, name: &'static str, seconds: u64, chore: impl Fn() -> Job + 'static) {
+    let keeper = desk.deps.keeper.clone();
+    let (desk, chore) = (Rc::clone(desk), Rc::new(chore));
+    keeper.spawn("chore", name, move |_| {
+        let (desk, chore) = (Rc::clone(&desk), Rc::clone(&chore));
+        async move {
+            loop {
+                desk.deps.clock.sleep(Duration::from_secs(seconds)).await;
                 // The commit that failed is tried again with the next round.
                 if let Err(failure) = desk.take(chore()).await {
                     tracing::warn!(?failure, "a chore of triage failed");
@@ -114,4 +119,10 @@ fn every(desk: &Rc<Desk>, seconds: u64, chore: impl Fn() -> Job + 'static) {
             }
         }
     });
+}
+
+/// What this service hears of others, and reads of them from its own log.
+#[must_use]
+pub fn hears() -> Vec<shers_contract::routing::Pattern> {
+    desk::patterns()
 }

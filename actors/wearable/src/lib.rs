@@ -23,19 +23,19 @@ mod writer;
 use crate::model::track::Bounds;
 use crate::records::PATIENTS;
 use crate::wearers::Wearers;
-use crate::writer::{Submission, Writer};
+use crate::writer::{InTray, Submission, Writer};
 use futures::future::BoxFuture;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use shers_contract::{
     PatientId, Problem,
     api::{Call, Reply, Request},
 };
 use shers_runtime::{Clock, Deps, Endpoint, Ids, Store, StoreError};
-use std::sync::Arc;
+use std::{rc::Rc, sync::Arc};
 use tokio::sync::mpsc;
 
 /// Configuration of the service.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Journals that readings are spread over by patient: 1 in one process, 16 behind a broker.
@@ -127,6 +127,7 @@ pub async fn start(deps: Deps, settings: Settings) -> Result<Arc<dyn Endpoint>, 
         envelope_readings: settings.envelope_readings,
         commit_readings: settings.commit_readings,
     };
+    let keeper = deps.keeper;
     let shared = Arc::new(Shared {
         store: deps.store,
         clock: deps.clock,
@@ -139,8 +140,14 @@ pub async fn start(deps: Deps, settings: Settings) -> Result<Arc<dyn Endpoint>, 
     load_patients(&shared).await?;
     let before = history::recall_newest(&shared).await?;
     actix_rt::spawn(history::recall_rest(Arc::clone(&shared), before));
-    actix_rt::spawn(history::prune(Arc::clone(&shared)));
-    actix_rt::spawn(writer.run(queue));
+    let of = Arc::clone(&shared);
+    keeper.spawn("chore", "wearable-retention", move |_| history::prune(Arc::clone(&of)));
+    // What waits outlives each life of the writer.
+    let (writer, tray) = (Rc::new(writer), Rc::new(tokio::sync::Mutex::new(InTray::new(queue))));
+    keeper.spawn("writer", "readings", move |life| {
+        let (writer, tray) = (Rc::clone(&writer), Rc::clone(&tray));
+        async move { writer.run(&mut *tray.lock().await, life).await }
+    });
     Ok(Arc::new(Door { shared }))
 }
 

@@ -20,7 +20,8 @@ use shers_contract::{
     envelope::StreamName,
 };
 use shers_runtime::{
-    Append, Clock, Commit, CommitError, Committed, Expected, Ids, InboxMark, NewEvent, Position, SavedAnswer, Store,
+    Append, Clock, Commit, CommitError, Committed, Expected, Ids, InboxMark, Life, NewEvent, Position, SavedAnswer,
+    Store,
 };
 use std::{collections::HashSet, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot};
@@ -32,6 +33,8 @@ const WRITER: &str = "wearable.writer";
 const UNKNOWN_RETRY: Duration = Duration::from_millis(20);
 /// Once the wait would be longer the device is told that nobody knows.
 const UNKNOWN_RETRY_MAX: Duration = Duration::from_secs(2);
+/// A round that ended so many lives of the writer is given up.
+const ROUND_LIVES: u32 = 3;
 /// Envelopes among which such a commit is looked for.
 const NEWEST: usize = 64;
 
@@ -104,33 +107,79 @@ struct Batch<'a> {
     readings: &'a [Box<RawValue>],
 }
 
+/// What waits for the writer; outlives each of its lives.
+pub(crate) struct InTray {
+    queue: mpsc::Receiver<Submission>,
+    /// The round that a life had in hand when it ended.
+    unfinished: Option<Round>,
+}
+
+impl InTray {
+    pub(crate) const fn new(queue: mpsc::Receiver<Submission>) -> Self {
+        Self { queue, unfinished: None }
+    }
+}
+
+/// Plans and their commits, the same however often they are tried: each commit's mark makes it one.
+struct Round {
+    work: Vec<(Plan, Option<Commit>)>,
+    lives: u32,
+}
+
 impl Writer {
-    /// Writes until every sender is gone.
-    pub(crate) async fn run(self, mut queue: mpsc::Receiver<Submission>) {
-        while let Some(first) = queue.recv().await {
+    /// Writes until every sender is gone; then there is nothing left to do for ever.
+    pub(crate) async fn run(&self, tray: &mut InTray, life: Life) {
+        loop {
+            if let Some(round) = &mut tray.unfinished {
+                round.lives += 1;
+                life.begin(round.work.len());
+                let results = self.write(round).await;
+                if let Some(round) = tray.unfinished.take() {
+                    self.tell(round, results);
+                }
+                life.end();
+            }
+            let Some(first) = tray.queue.recv().await else { return std::future::pending().await };
             let mut count = first.items.len();
             let mut round = vec![first];
             while count < self.commit_readings {
-                let Ok(next) = queue.try_recv() else { break };
+                let Ok(next) = tray.queue.try_recv() else { break };
                 count += next.items.len();
                 round.push(next);
             }
-            self.write(round).await;
+            let now = self.clock.now();
+            let work = self.plan(round).into_iter().map(|plan| {
+                let commit = self.prepare(&plan, now);
+                (plan, commit)
+            });
+            tray.unfinished = Some(Round { work: work.collect(), lives: 0 });
         }
     }
 
-    async fn write(&self, round: Vec<Submission>) {
-        let plans = self.plan(round);
-        let now = self.clock.now();
-        // A panic below must not end the one writer there is: what became of the commit is unknown then.
-        let commits = plans.iter().map(|plan| AssertUnwindSafe(self.commit(plan, now)).catch_unwind());
-        let results: Vec<Result<Committed, CommitError>> = join_all(commits)
-            .await
-            .into_iter()
-            .map(|caught| caught.unwrap_or_else(|_| Err(CommitError::Unknown("the store panicked".to_owned()))))
-            .collect();
+    /// Commits what a round holds. One that ended too many lives of the writer is given up: nobody knows.
+    async fn write(&self, round: &Round) -> Vec<Result<Committed, CommitError>> {
+        if round.lives > ROUND_LIVES {
+            let given_up = || Err(CommitError::Unknown("this round ended every life of the writer".to_owned()));
+            return round.work.iter().map(|_| given_up()).collect();
+        }
+        let in_doubt = round.lives > 1;
+        let commits = round.work.iter().map(|(_, commit)| async move {
+            match commit {
+                None => Ok(Committed::default()),
+                // A panic in there must not take the other commits along: what became of this one is unknown.
+                Some(commit) => AssertUnwindSafe(self.commit_surely(commit.clone(), in_doubt))
+                    .catch_unwind()
+                    .await
+                    .unwrap_or_else(|_| Err(CommitError::Unknown("the store panicked".to_owned()))),
+            }
+        });
+        join_all(commits).await
+    }
+
+    /// Notes what became of a round and answers everybody.
+    fn tell(&self, round: Round, results: Vec<Result<Committed, CommitError>>) {
         let all_stored = results.iter().all(Result::is_ok);
-        for (plan, result) in plans.into_iter().zip(results) {
+        for ((plan, _), result) in round.work.into_iter().zip(results) {
             match &result {
                 Ok(committed) => self.record(&plan.drafts, committed),
                 Err(_) => forget(&plan.drafts),
@@ -212,9 +261,10 @@ impl Writer {
         plan.drafts.get_mut(index)
     }
 
-    async fn commit(&self, plan: &Plan, now: Timestamp) -> Result<Committed, CommitError> {
+    /// The commit of a plan, if it needs one.
+    fn prepare(&self, plan: &Plan, now: Timestamp) -> Option<Commit> {
         if plan.drafts.is_empty() && plan.answer.is_none() {
-            return Ok(Committed::default());
+            return None;
         }
         let mut appends: Vec<Append> = Vec::new();
         for draft in &plan.drafts {
@@ -233,18 +283,22 @@ impl Writer {
         });
         let inbox = appends.iter().flat_map(|append| &append.events).take(1);
         let inbox = inbox.map(|event| InboxMark { consumer: WRITER, message_id: event.id }).collect();
-        self.commit_surely(Commit { appends, answer, inbox, ..Commit::default() }).await
+        Some(Commit { appends, answer, inbox, ..Commit::default() })
     }
 
     /// Commits; asks again while nobody knows the outcome. The commit's own mark stops it from being stored
-    /// twice, and a device that hears "unknown" would send its readings again.
-    async fn commit_surely(&self, commit: Commit) -> Result<Committed, CommitError> {
+    /// twice, and a device that hears "unknown" would send its readings again. `in_doubt`: a life before tried.
+    async fn commit_surely(&self, commit: Commit, mut in_doubt: bool) -> Result<Committed, CommitError> {
         let mut wait = UNKNOWN_RETRY;
-        let mut in_doubt = false;
         loop {
             let outcome = self.store.commit(commit.clone()).await;
             match outcome {
                 Err(CommitError::Repeated { .. }) if in_doubt => return Ok(self.found(&commit).await),
+                // The answer under this key is perhaps this commit's own.
+                Err(CommitError::Answered) if in_doubt => {
+                    let found = self.found(&commit).await;
+                    return if found.last_position > 0 { Ok(found) } else { outcome };
+                }
                 Err(CommitError::Unknown(_)) => in_doubt = true,
                 Err(CommitError::Unavailable(_)) if in_doubt => {}
                 other => return other,

@@ -6,7 +6,7 @@ use crate::faults::Dial;
 use async_trait::async_trait;
 use shers_billing::gateway::{
     AmountLimits, Ask, CancelOutcome, ConfirmOutcome, CreateOutcome, CreatePayment, Eligibility, Insurer,
-    PaymentGateway, ReadOutcome, RefundOutcome, Released, eligibility, sandbox::SandboxPayments,
+    PaymentGateway, ReadOutcome, RefundOutcome, Released, Sought, eligibility, sandbox::SandboxPayments,
 };
 use shers_contract::{
     Money, Problem, Traceparent,
@@ -95,9 +95,13 @@ impl PaymentGateway for Bank {
         let (lost, refused) = (ConfirmOutcome::Unknown(WHY.to_owned()), ConfirmOutcome::Retry(WHY.to_owned()));
         self.wire.carry(self.books.confirm(key, id), lost, refused).await
     }
-    async fn find(&self, key: &str) -> ReadOutcome {
+    async fn capture(&self, key: &str, id: &str) -> ConfirmOutcome {
+        let (lost, refused) = (ConfirmOutcome::Unknown(WHY.to_owned()), ConfirmOutcome::Retry(WHY.to_owned()));
+        self.wire.carry(self.books.capture(key, id), lost, refused).await
+    }
+    async fn find(&self, sought: &Sought) -> ReadOutcome {
         let no = || ReadOutcome::Retry(WHY.to_owned());
-        self.wire.carry(self.books.find(key), no(), no()).await
+        self.wire.carry(self.books.find(sought), no(), no()).await
     }
     async fn read(&self, id: &str) -> ReadOutcome {
         let no = || ReadOutcome::Retry(WHY.to_owned());

@@ -102,9 +102,13 @@ fn show(seed: u64, outcome: &Outcome) {
 /// Whether a second run of the script gives the same world.
 fn same(script: Script, first: &Outcome) -> bool {
     match run(Script { trace: false, ..script }) {
-        Ok(second) if second.digest == first.digest => true,
+        Ok(second) if second.ledger == first.ledger => true,
         Ok(second) => {
-            println!("FAILED seed {}: a second run differs, digest {:016x}", script.seed, second.digest);
+            println!("FAILED seed {}: a second run differs", script.seed);
+            let differing = first.ledger.lines().zip(second.ledger.lines()).find(|(one, other)| one != other);
+            if let Some((one, other)) = differing {
+                println!("first:  {one}\nsecond: {other}");
+            }
             false
         }
         Err(broken) => {

@@ -1,7 +1,7 @@
 //! Panics that nobody asked for. The Keeper and the consumers catch them and go on, as they must; here
 //! they are found and reported all the same.
 
-use crate::invariants::Breach;
+use shers_contract::laws::Breach;
 use std::cell::RefCell;
 
 thread_local! {

@@ -4,8 +4,8 @@ use crate::chance::{Chance, SeededIds, Shared};
 use crate::city::{City, Size};
 use crate::faults::{Dial, Faults, Life};
 use crate::house::{Ground, House};
-use crate::invariants::{Breach, Charge, Laws, check_ledger};
 use shers_billing::gateway::sandbox::SandboxPayments;
+use shers_contract::laws::{Breach, Charge, Laws, check_ledger};
 use shers_contract::{
     Timestamp,
     api::{ActorAction, Call},
@@ -39,7 +39,9 @@ pub struct Script {
 /// How a world went.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// Digest of the log and of all documents.
+    /// The log and all documents as text, a line each.
+    pub ledger: String,
+    /// Digest of the ledger, to show.
     pub digest: u64,
     /// Events in the log.
     pub events: u64,
@@ -141,8 +143,12 @@ pub fn run(script: Script) -> Result<Outcome, Box<Broken>> {
         }
     }
     let laws = world.laws.borrow();
+    let ledger = world.ledger();
+    let mut hash = DefaultHasher::new();
+    ledger.hash(&mut hash);
     let outcome = Outcome {
-        digest: world.digest(),
+        ledger,
+        digest: hash.finish(),
         events: laws.events,
         incidents: laws.incidents.len(),
         bills: laws.bills.len(),
@@ -415,22 +421,18 @@ impl World {
         if broken.is_empty() { End::Over } else { End::Broken(broken) }
     }
 
-    fn digest(&self) -> u64 {
-        let mut hash = DefaultHasher::new();
+    /// Everything that is stored, as text.
+    fn ledger(&self) -> String {
+        let mut text = String::new();
         for recorded in self.ground.log.all() {
-            recorded.position.hash(&mut hash);
-            let mut line = String::new();
-            let envelope = &recorded.envelope;
             // Writing into a text cannot fail.
-            let _ = write!(line, "{envelope:?}");
-            line.hash(&mut hash);
+            let _ = writeln!(text, "{} {:?}", recorded.position, recorded.envelope);
         }
-        for (collection, document) in
-            self.ground.log.all_documents().into_iter().chain(self.ground.books.all_documents())
-        {
-            (collection, &document.id, &document.tag, document.rank, &document.doc).hash(&mut hash);
+        let documents = self.ground.log.all_documents().into_iter().chain(self.ground.books.all_documents());
+        for (collection, document) in documents {
+            let _ = writeln!(text, "{collection} {} {} {} {}", document.id, document.tag, document.rank, document.doc);
         }
-        hash.finish()
+        text
     }
 }
 

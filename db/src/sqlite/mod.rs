@@ -22,6 +22,7 @@ use std::{
     fs::{File, TryLockError},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -40,11 +41,25 @@ pub struct SqliteOptions {
     pub tail_events: usize,
     /// Bytes of their data kept at most.
     pub tail_bytes: usize,
+    /// Inbox marks are kept this long by the machine's clock.
+    pub keep_inbox: Duration,
+    /// Saved answers are kept at least this long.
+    pub keep_answers: Duration,
 }
+
+const HOUR: Duration = Duration::from_secs(3_600);
 
 impl Default for SqliteOptions {
     fn default() -> Self {
-        Self { group_commits: 1_000, queue: 8_192, readers: 3, tail_events: 16_384, tail_bytes: 32 << 20 }
+        Self {
+            group_commits: 1_000,
+            queue: 8_192,
+            readers: 3,
+            tail_events: 16_384,
+            tail_bytes: 32 << 20,
+            keep_inbox: 7 * 24 * HOUR,
+            keep_answers: 24 * HOUR,
+        }
     }
 }
 
@@ -115,9 +130,9 @@ impl SqliteStore {
         let last = rows::last_position(&mut connection).map_err(|error| failed(error.to_string()))?;
         let tail = Arc::new(Tail::new(last, options.tail_events, options.tail_bytes));
         let (jobs, queue) = mpsc::channel(options.queue);
-        let writer = writer::Writer::new(connection, Arc::clone(&tail), last, options.group_commits);
+        let writer = writer::Writer::new(connection, Arc::clone(&tail), last, options);
         let thread = std::thread::Builder::new().name("shers-log".to_owned());
-        thread.spawn(move || writer.run(queue)).map_err(|error| failed(error.to_string()))?;
+        thread.spawn(move || writer.run_for_ever(queue)).map_err(|error| failed(error.to_string()))?;
         let readers = Readers::new(path.clone(), options.readers).map_err(failed)?;
         Ok(Arc::new(Self { jobs, readers, tail, epoch, _lock: lock }))
     }

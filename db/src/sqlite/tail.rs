@@ -50,6 +50,18 @@ impl Tail {
         self.head.send_replace(last);
     }
 
+    /// Holds nothing up to `last`, which was committed without being added here: who follows reads it from
+    /// the database.
+    pub(super) fn restart(&self, last: Position) {
+        {
+            let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
+            ring.events.clear();
+            ring.bytes = 0;
+            ring.complete_after = last;
+        }
+        self.head.send_replace(last);
+    }
+
     /// Events after `after`, if the ring holds them all.
     pub(super) fn after(&self, after: Position, limit: usize) -> Option<Vec<Recorded>> {
         let ring = self.ring.read().unwrap_or_else(PoisonError::into_inner);

@@ -1,24 +1,29 @@
 //! The one writer: drains its queue into one transaction, checks each commit before writing any of it,
 //! syncs once, then answers all.
 
-use super::Job;
 use super::schema::{answers, documents, events, inbox, streams};
 use super::statements::{PutCursor, PutDocument, SetHead};
 use super::tail::Tail;
+use super::{Job, SqliteOptions};
 use diesel::{connection::SimpleConnection, prelude::*};
 use shers_contract::{Envelope, IncidentId, Timestamp, envelope::StreamName};
 use shers_runtime::store::{
     Append, Commit, CommitError, Committed, Expected, NewEvent, Position, Recorded, StoreError,
 };
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::sync::{mpsc, oneshot};
 
 /// Heads of streams kept in memory; beyond this the cache is emptied and fills again.
 const MAX_CACHED_STREAMS: usize = 200_000;
 /// Events deleted in one transaction when a journal is pruned, so that appends never wait long.
 const PRUNE_CHUNK: i64 = 5_000;
-/// Saved answers and inbox marks are kept at least this long.
-const KEEP_ANSWERS: Duration = Duration::from_secs(24 * 3600);
+/// Inbox marks are looked through for old ones this often at most: all of them are read for it.
+const PRUNE_MARKS_EVERY: Duration = Duration::from_secs(3600);
 
 #[derive(Clone, Copy)]
 struct Head {
@@ -33,6 +38,9 @@ pub(super) struct Writer {
     last: Position,
     group: usize,
     heads: HashMap<StreamName, Head>,
+    keep_inbox: Duration,
+    keep_answers: Duration,
+    marks_pruned: Option<Instant>,
 }
 
 /// Why a commit of a group was not written.
@@ -57,12 +65,44 @@ fn is_disk_full(error: &diesel::result::Error) -> bool {
 type Reply = oneshot::Sender<Result<Committed, CommitError>>;
 
 impl Writer {
-    pub(super) fn new(connection: SqliteConnection, tail: Arc<Tail>, last: Position, group: usize) -> Self {
-        Self { connection, tail, last, group, heads: HashMap::new() }
+    pub(super) fn new(connection: SqliteConnection, tail: Arc<Tail>, last: Position, options: &SqliteOptions) -> Self {
+        Self {
+            connection,
+            tail,
+            last,
+            group: options.group_commits,
+            heads: HashMap::new(),
+            keep_inbox: options.keep_inbox,
+            keep_answers: options.keep_answers,
+            marks_pruned: None,
+        }
     }
 
-    /// Runs until every sender is gone and the queue is empty.
-    pub(super) fn run(mut self, mut queue: mpsc::Receiver<Job>) {
+    /// Runs until every sender is gone and the queue is empty. A panic ends neither the thread nor the queue:
+    /// what was being written is rolled back, and who waits for it hears that nobody knows.
+    pub(super) fn run_for_ever(mut self, mut queue: mpsc::Receiver<Job>) {
+        while catch_unwind(AssertUnwindSafe(|| self.run(&mut queue))).is_err() {
+            metrics::counter!("shers_actor_deaths_total", "category" => "log-writer", "cause" => "panic").increment(1);
+            tracing::error!("the writer of the log panicked; it goes on with the next commits");
+            self.begin_again();
+        }
+    }
+
+    /// Forgets what it believes and looks what the database holds.
+    fn begin_again(&mut self) {
+        // Without an open transaction this has nothing to do.
+        let _ = self.connection.batch_execute("ROLLBACK");
+        self.heads.clear();
+        match super::rows::last_position(&mut self.connection) {
+            Ok(last) => {
+                self.last = last;
+                self.tail.restart(last);
+            }
+            Err(error) => tracing::error!(%error, "asking where the log ends"),
+        }
+    }
+
+    fn run(&mut self, queue: &mut mpsc::Receiver<Job>) {
         while let Some(first) = queue.blocking_recv() {
             let mut commits = Vec::new();
             let mut next = Some(first);
@@ -330,11 +370,23 @@ impl Writer {
                 .execute(&mut self.connection)
                 .map_err(failed)? as u64;
         }
-        let keep = i64::try_from(KEEP_ANSWERS.as_millis()).unwrap_or(i64::MAX);
-        diesel::delete(answers::table.filter(answers::at.lt(before.as_ms().saturating_sub(keep))))
+        diesel::delete(answers::table.filter(answers::at.lt(before.as_ms().saturating_sub(ms(self.keep_answers)))))
             .execute(&mut self.connection)
             .map_err(failed)?;
+        self.prune_marks().map_err(failed)?;
         Ok((gone, last))
+    }
+
+    /// Deletes inbox marks whose time is over by the clock that made them.
+    fn prune_marks(&mut self) -> QueryResult<()> {
+        if self.marks_pruned.is_some_and(|at| at.elapsed() < PRUNE_MARKS_EVERY) {
+            return Ok(());
+        }
+        diesel::sql_query("DELETE FROM inbox WHERE at < unixepoch() * 1000 - ?")
+            .bind::<diesel::sql_types::BigInt, _>(ms(self.keep_inbox))
+            .execute(&mut self.connection)?;
+        self.marks_pruned = Some(Instant::now());
+        Ok(())
     }
 }
 
@@ -352,6 +404,10 @@ fn envelope(stream: &StreamName, head: Head, event: NewEvent) -> Envelope {
         exercise: event.exercise,
         data: event.data,
     }
+}
+
+fn ms(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn signed(n: u64) -> i64 {

@@ -91,7 +91,11 @@ export function alarms(state, now_ms) {
   if (late.length) {
     out.push({ key: 'late', tone: 'red', text: `${late.length} not acknowledged`, go: { incident: late[0].incident_id } });
   }
-  const parked = [...state.actors.values()].filter((a) => a.state === 'quarantined').length;
+  const parked = [...state.actors.values()].filter((a) => a.state === 'quarantined' && !a.actor.endsWith('/*')).length;
+  const failing = [...state.actors.values()].filter((a) => a.actor.endsWith('/*') && (a.state === 'quarantined' || a.supervises?.failing)).map((a) => a.actor.slice(0, -2));
+  if (failing.length > 0) out.push({ key: 'failing', tone: 'red', text: `${failing.join(', ')} failing`, go: { tab: 'supervision' } });
+  const law = [...state.actors.values()].find((a) => a.actor.startsWith('auditor/') && a.detail);
+  if (law) out.push({ key: 'law', tone: 'red', text: law.detail ?? 'a law is broken', go: { tab: 'supervision' } });
   if (parked) out.push({ key: 'parked', tone: 'red', text: `${parked} quarantined`, go: { tab: 'supervision' } });
   const stuck = [...state.bills.values()].filter((b) => b.attention).length;
   if (stuck) out.push({ key: 'stuck', tone: 'amber', text: `${stuck} ${stuck === 1 ? 'bill' : 'bills'} stuck`, go: { tab: 'bills' } });

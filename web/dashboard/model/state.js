@@ -49,7 +49,7 @@ const BLANK_UNIT = {
 
 /** @type {Omit<Bill, 'bill_id' | 'incident_id'>} */
 const BLANK_BILL = {
-  patient_id: null, state: 'PENDING', step: null, attention: null, attempt: 1, lines: [], total: null, insurer: null,
+  patient_id: null, state: 'PENDING', step: null, attention: null, attempt: 1, tries: 0, lines: [], total: null, insurer: null,
   patient_share: null, coverage_reason: null, payment_id: null, provider: null, charged: null, reason: null, code: null,
   retry_at: null, written_off: false, history: [], updated_at: '',
 };
@@ -252,6 +252,7 @@ const FOLDS = {
   'incident.escalated': (draft, e, d) => incident(draft, e, incidentOf(e, d), (i) => ({
     escalation_level: d.level ?? i.escalation_level + 1, priority: d.priority ?? i.priority, acknowledge_by: d.next_at ?? null,
   })),
+  'incident.downgraded': (draft, e, d) => incident(draft, e, incidentOf(e, d), (i) => ({ priority: d.priority ?? i.priority })),
   'incident.resolved': (draft, e, d) => incident(draft, e, incidentOf(e, d), () => ({
     status: 'resolved', disposition: d.disposition ?? null, resolved_at: e.at, ...NOTHING_AWAITED,
   })),
@@ -261,7 +262,7 @@ const FOLDS = {
   })),
 
   'dispatch.assigned': (draft, e, d) => {
-    incident(draft, e, d.incident_id, () => ({ unit_id: d.unit_id, eta_at: later(e.at, d.eta_s ?? 0), assignment: d, waiting_reason: null }));
+    incident(draft, e, d.incident_id, () => ({ unit_id: d.unit_id, eta_at: later(e.at, d.eta_s ?? 0), assignment: d, waiting_reason: null, waits_for_person: false }));
     draft.patch('units', d.unit_id, () => ({ incident_id: d.incident_id, eta_at: later(e.at, d.eta_s ?? 0) }));
   },
   'dispatch.unassigned': (draft, e, d) => {
@@ -272,7 +273,7 @@ const FOLDS = {
     isMine(i, d.unit_id) ? { ...RELEASED, waiting_reason: d.reason ?? null } : null
   )),
   'dispatch.waiting': (draft, e, d) => incident(draft, e, d.request?.incident_id ?? incidentOf(e, d), (i) => (
-    i.unit_id || ENDED.has(i.status) ? null : { waiting_reason: d.reason ?? 'No unit can go.' }
+    i.unit_id || ENDED.has(i.status) ? null : { waiting_reason: d.reason ?? 'No unit can go.', waits_for_person: d.by_person === true }
   )),
   'dispatch.eta-changed': (draft, e, d) => {
     incident(draft, e, d.incident_id, (i) => (isMine(i, d.unit_id) ? { eta_at: d.arrives_at ?? null } : null));
@@ -297,7 +298,7 @@ const FOLDS = {
 
   'billing.pending': (draft, e, d) => bill(draft, e, d, {
     state: 'PENDING', step: d.step ?? null, attention: null, attempt: d.attempt ?? 1, reason: d.reason ?? null, code: null,
-    retry_at: d.retry_at ?? null,
+    retry_at: d.retry_at ?? null, tries: triesAfter(draft.next.bills.get(d.bill_id), d),
     ...(d.order ? { patient_id: d.order.patient_id ?? null, lines: d.order.lines ?? [], total: d.order.total, payment_id: null, written_off: false } : {}),
     ...(d.payment_id ? { payment_id: d.payment_id } : {}),
   }, d.reason ?? ''),
@@ -319,7 +320,10 @@ const FOLDS = {
 };
 
 /** A bill that needs nothing more. */
-const SETTLED = { step: 'settled', attention: null, retry_at: null };
+const SETTLED = { step: 'settled', attention: null, retry_at: null, tries: 0 };
+
+/** Tries of the step that did not end: a stuck bill that goes on, and another step, count anew. @param {Bill | undefined} before @param {any} d */
+const triesAfter = (before, d) => (before && before.step === d.step && !d.order && !before.attention ? before.tries ?? 0 : 0) + (d.retry_at ? 1 : 0);
 
 /** Whether what `unit` says concerns this incident now. @param {Incident} i @param {string} unit */
 const isMine = (i, unit) => i.unit_id === null || i.unit_id === unit;
@@ -379,6 +383,7 @@ function supervision(draft, e, d) {
   const state = what === 'quarantined' ? 'quarantined' : 'running';
   const old = draft.next.actors.get(d.actor);
   draft.own('actors').set(d.actor, {
+    ...old,
     actor: d.actor, state: state, incarnation: d.incarnation ?? old?.incarnation ?? 0,
     restarts: d.restarts ?? old?.restarts ?? 0, last_cause: d.cause ?? old?.last_cause ?? null,
     detail: d.detail ?? old?.detail ?? null, back_at: d.back_at ?? null,

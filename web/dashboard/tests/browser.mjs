@@ -99,6 +99,23 @@ await check('cancelling asks for a reason first', async (page, mock) => {
   assert.equal(mock.requests.filter((r) => r.path.endsWith('/cancel')).length, 1);
 });
 
+await check('a dialog takes the keys from the moment it is there', async (page) => {
+  await page.locator('.queue-card').nth(1).click();
+  await page.waitForSelector('.actions .danger');
+  const shown = await page.evaluate(() => new Promise((resolve) => {
+    new MutationObserver((_, observer) => {
+      const dialog = document.querySelector('dialog');
+      if (!dialog) return;
+      observer.disconnect();
+      resolve(dialog.open);
+    }).observe(document.body, { childList: true, subtree: true });
+    document.querySelector('.actions .danger').click();
+  }));
+  assert.equal(shown, true);
+  await page.keyboard.press('Escape');
+  await page.waitForSelector('dialog', { state: 'detached' });
+});
+
 await check('a lost connection is shown, and the stream goes on without a hole or a repeat', async (page, mock) => {
   await page.waitForSelector('.event-row');
   mock.drop();
@@ -123,11 +140,72 @@ await check('bills, messages and supervision offer what a person can do', async 
   await page.waitForSelector('.toast.good');
 });
 
+await check('a bill shows its saga as it runs, and a person retries it or writes it off with a reason', async (page, mock) => {
+  const bill = mock.db.bills.find((b) => b.step === 'confirm-payment');
+  const said = (kind, data) => mock.emit(`billing.${kind}`, `bill/${bill.bill_id}`, bill.incident_id, { bill_id: bill.bill_id, incident_id: bill.incident_id, ...data });
+  const marked = (step, mark) => page.waitForSelector(`.saga [data-step="${step}"].${mark}`);
+  await page.click('#tab-bills');
+  await page.locator('.board tr', { hasText: 'Confirm payment' }).locator('.cell-link').click();
+  await marked('confirm-payment', 'now');
+  assert.match(await page.locator('.saga [data-step="confirm-payment"]').textContent(), /cancel the payment, then release the claim/);
+  said('pending', { step: 'capture-payment', attempt: 1, payment_id: 'pi_1' });
+  await marked('capture-payment', 'now');
+  said('pending', { step: 'capture-payment', attempt: 1, retry_at: new Date(Date.now() + 60_000).toISOString(), reason: 'no answer in time' });
+  await page.waitForFunction(() => /1 try without an end, again in/.test(document.querySelector('.saga')?.textContent ?? ''));
+  said('stuck', { step: 'capture-payment', reason: 'no answer in time (tried 8 times)' });
+  await marked('capture-payment', 'stuck');
+  await page.waitForSelector('.saga-attention');
+  await picture(page, 'saga-stuck');
+  await page.locator('.incident button:text-is("Write off…")').click();
+  assert.ok(await page.locator('dialog button[type=submit]').isDisabled(), 'not without a reason');
+  await page.keyboard.press('Escape');
+  await page.locator('.incident button:text-is("Retry")').click();
+  await page.waitForSelector('.toast.good');
+  const sent = mock.requests.find((r) => r.path.endsWith('/retry'));
+  assert.ok(sent.key, 'a POST carries an Idempotency-Key');
+  said('pending', { step: 'compensate', attempt: bill.attempt, code: 'card-declined', reason: 'the card was declined' });
+  await marked('settled', 'now');
+  said('compensated', { what: 'payment-cancelled' });
+  await page.waitForFunction(() => /payment cancelled/.test(document.querySelector('.saga')?.textContent ?? ''));
+  said('failed', { code: 'card-declined', reason: 'the card was declined' });
+  await marked('settled', 'failed');
+  await page.locator('.incident button:text-is("Write off…")').click();
+  await page.fill('#reason', 'hardship case');
+  await page.locator('dialog button[type=submit]').click();
+  await page.waitForFunction(() => /Written off/.test(document.querySelector('.saga')?.textContent ?? ''));
+});
+
 await check('outside an exercise there is no banner and nothing can be crashed', async (page) => {
   await page.click('#tab-supervision');
   assert.equal(await page.locator('.exercise').count(), 0);
   assert.equal(await page.locator('button:text-is("Crash")').count(), 0);
 }, { exercise: false });
+
+await check('an incident that waits for a person shows who could go, what each offers, who not and why, and a move', async (page, mock) => {
+  await page.locator('.queue-card', { hasText: 'Waiting for a person' }).click();
+  const box = page.locator('.recommended');
+  await box.locator('table.board tbody tr').first().waitFor();
+  assert.match(await box.locator('h3').textContent(), /a person decides/);
+  assert.match(await box.locator('table.board tbody tr').first().textContent(), /best.*✓ ALS/s);
+  assert.match(await box.locator('.diversion').textContent(), /Diversion advised.*sooner.*later/s);
+  assert.match(await box.textContent(), /Drive times: built-in\. A person sends units/);
+  await box.locator('details summary').click();
+  assert.ok(await box.locator('.excluded li').count() > 0);
+  await picture(page, 'recommendation');
+  await box.locator('.row-actions .primary').click();
+  await page.waitForSelector('.toast.good');
+  assert.equal(mock.requests.filter((r) => r.path.endsWith('/assignments')).length, 1);
+});
+
+await check('response times are shown by category and area', async (page) => {
+  await page.getByRole('button', { name: 'Times', exact: true }).click();
+  const text = await page.locator('dialog .kpis').textContent();
+  for (const part of ['All incidents', 'Category 1', 'Area Vaduz (9)', '78 %']) assert.ok(text.includes(part), `${part} in ${text}`);
+  await page.evaluate(AXE);
+  const found = await page.evaluate(() => globalThis.axe.run(document.querySelector('dialog'), { runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa'] }));
+  assert.deepEqual(found.violations.map((v) => v.id), []);
+  await picture(page, 'times');
+});
 
 await check('the map pans, zooms and selects with mouse and keys', async (page) => {
   const scale = () => page.locator('.scale').textContent();

@@ -139,7 +139,7 @@ export function world(now, seed = 11) {
   make(9, { age: 22, cls: 'emergency', doc: { priority: 1 } });
   make(2, { age: 610, doc: { ...ack, priority: 2, unit_id: 'RTW-2', unit_status: 'on-scene' } });
   make(5, { age: 1500, cls: 'emergency', doc: { ...ack, priority: 2, unit_id: 'RTW-3', unit_status: 'onboard', eta_at: iso(now + 260_000), hospital: { hospital_id: 'sp-grabs', name: 'Spital Grabs' } } });
-  make(7, { age: 130, doc: { priority: 2, acknowledged_at: iso(now - 60_000), acknowledge_by: null, status: 'acknowledged', waiting_reason: 'All 3 ALS units within 30 minutes are busy; RTW-3 is free next, in about 9 minutes.' } });
+  make(7, { age: 130, doc: { priority: 2, acknowledged_at: iso(now - 60_000), acknowledge_by: null, status: 'acknowledged', waiting_reason: 'All 3 ALS units within 30 minutes are busy; RTW-3 is free next, in about 9 minutes.', waits_for_person: true, needs: ['als'] } });
   make(3, { age: 320, cls: 'abnormal', doc: { ...ack, priority: 3, unit_id: 'RTW-5', unit_status: 'assigned', eta_at: iso(now + 400_000) } });
   make(6, { age: 48, cls: 'abnormal', doc: { priority: 3 } });
   make(8, { age: 2400, doc: { ...ack, priority: 4, unit_id: 'RTW-4', unit_status: 'arrived', hospital: { hospital_id: 'lh-vaduz', name: 'Landesspital Vaduz' } } });

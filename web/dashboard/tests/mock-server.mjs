@@ -68,22 +68,32 @@ export async function start({ port = 0, live = true, exercise = true, roads } = 
   }
   log.sort((a, b) => (a[2] < b[2] ? -1 : 1)).forEach((e, n) => { e[0] = n + 1; });
 
+  const DIVERSION = { unit_id: 'RTW-3', from_incident_id: 'mild', eta_s: 180, reason: 'RTW-3 is here in 3 min, 6 min sooner than by the best free unit; mild (priority 3) gets another unit 2 min later.' };
+  const KPIS = {
+    incidents: 12, intervals: {
+      response_time: { count: 12, p50_s: 421, p90_s: 803, target_s: null, within_target: 0.92 },
+      by_category: { 1: { response_time: { count: 4, p50_s: 390, p90_s: 610, target_s: 900, within_target: 1 } } },
+      by_area: { Vaduz: { incidents: 9, turnout_time: { count: 9, p50_s: 48, p90_s: 75, target_s: 60, within_target: 0.78 } } },
+    },
+  };
   const lists = { '/incidents': 'incidents', '/units': 'units', '/hospitals': 'hospitals', '/bills': 'bills', '/notifications': 'notifications', '/actors': 'actors' };
   const problem = (status, detail) => [status, { type: 'about:blank', title: 'Problem', status, detail }];
 
   function get(path) {
     if (lists[path]) return [200, { items: db[lists[path]], next: null }];
     if (path === '/map/info') return [200, { name: 'Liechtenstein', attribution: '© OpenStreetMap contributors, ODbL 1.0', bounds: BOUNDS, exercise, server_time: iso(Date.now()), speed: 1 }];
-    if (path === '/kpis') return [200, { response_time: { p50_s: 421, p90_s: 803 } }];
+    if (path === '/kpis') return [200, KPIS];
     const [, kind, id, rest] = path.split('/').map(decodeURIComponent);
     const incident = db.incidents.find((i) => i.incident_id === id);
     if (kind === 'incidents' && incident && rest === 'timeline') return [200, { items: timelineOf(incident, db.units), next: null }];
     if (kind === 'incidents' && incident && rest === 'recommendations') {
       const free = db.units.filter((u) => ['available', 'at-post'].includes(u.status));
       return [200, {
-        candidates: free.map((u, n) => ({ unit_id: u.unit_id, eta_s: 240 + n * 77, distance_m: 3100 + n * 900 })),
+        candidates: free.map((u, n) => ({ unit_id: u.unit_id, eta_s: 240 + n * 77, distance_m: 3100 + n * 900, kind: u.kind, crew_level: u.crew_level, capabilities: u.capabilities })),
         excluded: db.units.filter((u) => !free.includes(u)).map((u) => ({ unit_id: u.unit_id, reason: u.status === 'out-of-service' ? 'out of service' : `busy (${u.status})` })),
-        reason: `${free[0].unit_id} is the nearest unit that can go: 4 min by road with lights and sirens.`, eta_source: 'built-in',
+        reason: `${free[0].unit_id} is the nearest unit that can go: 4 min by road with lights and sirens.`, eta_source: 'built-in', needs: incident.needs ?? [],
+        assignment: incident.waits_for_person ? 'person' : 'automatic', waits: Boolean(incident.waiting_reason),
+        diversion: incident.waiting_reason ? DIVERSION : null,
       }];
     }
     if (kind === 'patients' && rest === 'vitals') return [200, { items: vitals(id, Date.now()), next: null }];

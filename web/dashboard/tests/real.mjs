@@ -30,6 +30,7 @@ const link = await new Promise((found, failed) => {
 });
 
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: FLAGS });
+let crashedIncident = '';
 const complaints = [];
 let passed = 0;
 let failure = null;
@@ -64,6 +65,19 @@ try {
       await page.screenshot({ path: picture });
     }
   });
+  await step('an incident crashed in mid-dispatch lives again and its story goes on', async () => {
+    await page.click('#tab-supervision');
+    const row = page.locator('tr[data-actor^="incident/"]').first();
+    const actor = await row.getAttribute('data-actor');
+    const of = `tr[data-actor="${actor}"]`;
+    const life = Number(await page.locator(`${of} [data-life]`).getAttribute('data-life'));
+    await page.locator(`${of} button:text-is("Crash")`).click();
+    await page.waitForFunction(([at, before]) => Number(document.querySelector(`${at} [data-life]`)?.getAttribute('data-life')) > before, [of, life]);
+    await page.waitForFunction((at) => /panic/.test(document.querySelector(at)?.textContent ?? '') && /Running/i.test(document.querySelector(at)?.textContent ?? ''), of);
+    await page.waitForSelector('.tree .deaths');
+    if (picture) await page.screenshot({ path: picture.replace('.png', '-supervision.png') });
+    crashedIncident = actor.slice('incident/'.length);
+  });
   await step('the stream comes back after the connection was lost', async () => {
     await page.context().setOffline(true);
     await page.context().setOffline(false);
@@ -71,6 +85,10 @@ try {
   });
   await step('a bill is settled and its incident closes', async () => {
     await page.waitForFunction(() => /PAID/.test(document.body.innerText) || document.querySelector('[data-bill="PAID"]'));
+  });
+  await step('the incident that was crashed came to its end like any other', async () => {
+    // Its row leaves the tree when nothing can happen to it any more.
+    await page.waitForFunction((id) => !document.querySelector(`tr[data-actor="incident/${id}"]`), crashedIncident);
   });
   await step('axe finds nothing (WCAG 2.2 AA)', async () => {
     await page.evaluate(AXE);

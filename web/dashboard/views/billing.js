@@ -6,6 +6,7 @@ import { cx, html } from '../ui.js';
 import * as store from '../store.js';
 import { BillActions } from './boards.js';
 import { BillMark } from './marks.js';
+import { Saga } from './saga.js';
 
 /** @param {{incident: import('../types').Incident}} props */
 export function Billing({ incident: i }) {
@@ -35,19 +36,4 @@ function Due({ bill }) {
 /** @param {import('../types').BillStep} h */
 function historyLine(h) {
   return [words(h.kind.replace('billing.', '')), h.step && h.kind.endsWith('pending') && words(h.step).toLowerCase(), h.text].filter(Boolean).join(' · ');
-}
-
-const STEPS = [['eligibility', 'Coverage'], ['create-payment', 'Payment'], ['confirm-payment', 'Capture'], ['settled', 'Settled']];
-
-/** @param {{bill: import('../types').Bill}} props */
-function Saga({ bill }) {
-  const undoing = bill.step === 'compensate' || bill.state === 'FAILED';
-  const step = bill.step === 'eligibility-queued' ? 'eligibility' : bill.step;
-  const at = bill.state === 'PENDING' ? STEPS.findIndex(([name]) => name === step) : STEPS.length - 1;
-  return html`<ol class=${cx('saga', undoing && 'undone', bill.attention && 'stuck')} aria-label="Steps of the bill">${STEPS.map(([name, text], n) => {
-    const last = n === STEPS.length - 1;
-    const word = last ? (bill.state === 'FAILED' ? 'Undone' : bill.step === 'compensate' ? 'Undoing' : text) : text;
-    const done = bill.state === 'PAID' || n < at;
-    return html`<li key=${name} class=${cx(done && 'done', n === at && bill.state === 'PENDING' && 'current', last && bill.state === 'FAILED' && 'failed')}><span>${word}</span></li>`;
-  })}</ol>`;
 }

@@ -5,9 +5,11 @@ import { fleetRank, isFree } from '../model/codes.js';
 import { clock, money, ms, shortId, timeOfDay, words } from '../model/format.js';
 import { cx, html, useRef } from '../ui.js';
 import * as store from '../store.js';
-import { retryBill, supervise } from '../actions.js';
+import { retryBill } from '../actions.js';
 import { pickUnit } from './map-panel.js';
 import { BillMark, UnitStatus } from './marks.js';
+import { Supervision } from './supervision.js';
+import { isProcess } from '../model/tree.js';
 
 const TABS = /** @type {const} */ ([['fleet', 'Fleet'], ['bills', 'Bills'], ['messages', 'Messages'], ['supervision', 'Supervision']]);
 
@@ -16,7 +18,7 @@ function badge(name) {
   if (name === 'fleet') return store.units.value.size || '';
   if (name === 'bills') return [...store.bills.value.values()].filter((b) => b.attention).length || '';
   if (name === 'messages') return [...store.notifications.value.values()].filter((n) => n.state === 'failed' || n.state === 'ambiguous').length || '';
-  return [...store.actors.value.values()].filter((a) => a.state !== 'running' && a.state !== 'passive').length || '';
+  return [...store.actors.value.values()].filter((a) => !a.actor.endsWith('/*') && !isProcess(a) && a.state !== 'running' && a.state !== 'passive').length || '';
 }
 
 export function Boards() {
@@ -104,29 +106,4 @@ function Messages() {
         <td class="grow dim">${n.provider ?? ''}${n.reason && ` · ${n.reason}`}</td>
         <td>${n.incident_id && html`<button class="cell-link mono" onClick=${() => store.select(n.incident_id)}>${shortId(n.incident_id)}</button>`}</td></tr>`;
     })}</tbody></table>`;
-}
-
-/** @type {Record<string, [string, string]>} */
-const ACTOR = { running: ['●', 'good'], restarting: ['↻', 'warm'], quarantined: ['■', 'bad'], passive: ['○', 'dim'] };
-const ACTOR_ORDER = ['quarantined', 'restarting', 'running', 'passive'];
-
-function Supervision() {
-  const all = [...store.actors.value.values()];
-  const list = all.sort((a, b) => ACTOR_ORDER.indexOf(a.state) - ACTOR_ORDER.indexOf(b.state) || b.restarts - a.restarts || a.actor.localeCompare(b.actor)).slice(0, 300);
-  if (list.length === 0) return html`<p class="empty">No actors are reported.</p>`;
-  return html`<table class="board"><thead><tr><th scope="col">Actor</th><th scope="col">State</th><th scope="col" class="num wide-only">Life</th><th scope="col">Restarts</th><th scope="col"><span class="unseen">Actions</span></th></tr></thead>
-    <tbody>${list.map((a) => html`<${ActorRow} key=${a.actor} actor=${a} />`)}</tbody></table>`;
-}
-
-/** @param {{actor: import('../types').Actor}} props */
-function ActorRow({ actor: a }) {
-  const [sign, tone] = ACTOR[a.state] ?? ['·', ''];
-  const back = a.state === 'restarting' && a.back_at ? ms(a.back_at) - store.now.value : NaN;
-  return html`<tr><td class="mono">${a.actor.split('/').map(shortId).join('/')}</td>
-    <td class=${tone}><span aria-hidden="true">${sign}</span> ${words(a.state)}${back > 0 && html` <span class="dim">${clock(back)}</span>`}</td>
-    <td class="num wide-only">${a.incarnation}</td>
-    <td class="grow dim" title=${a.detail ?? undefined}>${[a.restarts, a.last_cause && words(a.last_cause).toLowerCase(), a.detail].filter(Boolean).join(', ')}</td>
-    <td class="row-actions">${a.state === 'quarantined' && html`<button onClick=${() => supervise(a.actor, 'release')}>Release</button>`}
-      <button onClick=${() => supervise(a.actor, 'restart')}>Restart</button>
-      ${store.exercise.value && html`<button class="danger" title="Makes the actor panic: exercise only" onClick=${() => supervise(a.actor, 'crash')}>Crash</button>`}</td></tr>`;
 }

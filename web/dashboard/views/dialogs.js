@@ -1,10 +1,11 @@
 /**
  * Dialogs: recommendations, reasons, help. Native `<dialog>`, so focus stays inside and Escape closes.
  */
-import { assign, cancel, escalate, keysOn, recommendations, setKeys, writeOff } from '../actions.js';
-import { distance, shortId, span } from '../model/format.js';
-import { cx, html, useEffect, useRef, useState } from '../ui.js';
+import { assign, cancel, downgrade, escalate, keysOn, setKeys, unassign, writeOff } from '../actions.js';
+import { shortId } from '../model/format.js';
+import { cx, html, useEffect, useLayoutEffect, useRef, useState } from '../ui.js';
 import * as store from '../store.js';
+import { Candidates, ResponseTimes, useRecommendation } from './dispatch.js';
 import { PriorityMark } from './marks.js';
 
 const close = () => { store.dialog.value = null; };
@@ -24,6 +25,14 @@ export function Dialogs() {
     case 'escalate':
       return html`<${Reason} title="Escalate the incident" submit="Escalate" hint="Raises its level and asks for attention again."
         run=${(/** @type {string} */ r) => escalate(String(d.incident), r)} />`;
+    case 'downgrade':
+      return html`<${Reason} title="Downgrade the incident" submit="Downgrade" hint="One step less urgent. It falls back in the queue, and its unit may be moved to a sicker patient."
+        run=${(/** @type {string} */ r) => downgrade(String(d.incident), r)} />`;
+    case 'unassign':
+      return html`<${Reason} title=${`Take ${d.unit} off`} danger submit="Take off" hint="The unit is called back, and the next one is sought."
+        run=${(/** @type {string} */ r) => unassign(String(d.incident), String(d.unit), r)} />`;
+    case 'kpis':
+      return html`<${Dialog} wide title="Response times"><${ResponseTimes} /></${Dialog}>`;
     case 'write-off':
       return html`<${Reason} title=${`Write off bill ${shortId(d.bill)}`} danger submit="Write off" hint="The amount is given up; the incident closes."
         run=${(/** @type {string} */ r) => writeOff(String(d.bill), r)} />`;
@@ -35,7 +44,8 @@ export function Dialogs() {
 /** @param {{title: any, wide?: boolean, children?: any}} props */
 function Dialog({ title, wide, children }) {
   const ref = useRef(/** @type {HTMLDialogElement | null} */ (null));
-  useEffect(() => {
+  // Before the next key can come: an Escape that met a dialog not shown yet would be lost, and the dialog stay.
+  useLayoutEffect(() => {
     const before = /** @type {HTMLElement | null} */ (document.activeElement);
     ref.current?.showModal();
     return () => before?.isConnected && before.focus();
@@ -65,17 +75,11 @@ function Reason({ title, submit, hint, danger, run }) {
 
 /** @param {{incident: import('../types').Incident}} props */
 function Assign({ incident }) {
-  const [answer, setAnswer] = useState(/** @type {import('../types').Recommendations | null} */ (null));
-  const [problem, setProblem] = useState('');
+  const [answer, problem] = useRecommendation(incident.incident_id);
   const [reason, setReason] = useState('');
   const [busy, setBusy] = useState(false);
-  useEffect(() => {
-    let gone = false;
-    recommendations(incident.incident_id).then((a) => { if (!gone) setAnswer(a); }, (e) => { if (!gone) setProblem(e.message); });
-    return () => { gone = true; };
-  }, []);
   // The best unit is one Enter away once the drive times are there.
-  useEffect(() => { /** @type {HTMLElement | null} */ (document.querySelector('dialog .row-actions .primary'))?.focus(); }, [answer]);
+  useEffect(() => { /** @type {HTMLElement | null} */ (document.querySelector('dialog .row-actions .primary'))?.focus(); }, [answer !== null]);
   /** @param {string} unit */
   const give = async (unit) => {
     setBusy(true);
@@ -85,14 +89,8 @@ function Assign({ incident }) {
   return html`<${Dialog} wide title=${html`<${PriorityMark} priority=${incident.priority} /> Assign a unit`}>
     <p class="dim">${incident.summary}${incident.unit_id && html` · <strong>${incident.unit_id}</strong> is assigned now`}</p>
     ${problem && html`<p class="problem" role="alert">▲ ${problem}</p>`}${!answer && !problem && html`<p class="empty">Computing drive times…</p>`}
-    ${answer && html`<p class="reason">${answer.reason}</p>
-      ${answer.candidates?.length > 0 ? html`<table class="board"><thead><tr><th scope="col">Unit</th><th scope="col" class="num">Drive</th><th scope="col" class="num">Distance</th><th scope="col">Crew</th><th scope="col"><span class="unseen">Assign</span></th></tr></thead>
-        <tbody>${answer.candidates.map((c, n) => html`<tr key=${c.unit_id} class=${cx(n === 0 && 'best')}><td>${c.unit_id}${n === 0 && html` <span class="chip">best</span>`}</td><td class="num">${span(c.eta_s)}</td><td class="num">${distance(c.distance_m)}</td>
-          <td class="dim">${store.units.value.get(c.unit_id)?.crew_level?.toUpperCase() ?? ''}</td><td class="row-actions"><button class=${cx(n === 0 && 'primary')} disabled=${busy} onClick=${() => give(c.unit_id)} aria-label=${`Assign ${c.unit_id}`}>Assign</button></td></tr>`)}</tbody></table>`
-        : html`<p class="waiting">▲ No unit can go now.</p>`}
-      <label for="why">Reason, if you choose another than the best</label><input id="why" maxlength="200" autocomplete="off" value=${reason} onInput=${(/** @type {any} */ e) => setReason(e.target.value)} />
-      ${answer.excluded?.length > 0 && html`<details><summary>Not considered (${answer.excluded.length})</summary><ul class="excluded">${answer.excluded.map((x) => html`<li key=${x.unit_id}><strong>${x.unit_id}</strong> ${x.reason}</li>`)}</ul></details>`}
-      <p class="fine">Drive times: ${answer.eta_source}</p>`}
+    ${answer && html`<${Candidates} answer=${answer} busy=${busy} give=${give} />
+      <label for="why">Reason, if you choose another than the best</label><input id="why" maxlength="200" autocomplete="off" value=${reason} onInput=${(/** @type {any} */ e) => setReason(e.target.value)} />`}
   </${Dialog}>`;
 }
 

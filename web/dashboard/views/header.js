@@ -10,6 +10,7 @@ export function Header() {
     <h1 class="brand"><img src="/dashboard/icon.svg" alt="" width="26" height="26" /><span>SHERS</span><small>${store.mapInfo.value?.name ?? 'dispatch'}</small></h1>
     <${Figures} /><${Alarms} />
     <div class="right"><${Clock} /><${Link} />
+      <button class="quiet" onClick=${() => { store.dialog.value = { name: 'kpis' }; }} title="Response times by category and area">Times</button>
       <button class="quiet" onClick=${() => { store.dialog.value = { name: 'help' }; }} aria-label="Help and keys" title="Help and keys (?)">?</button>
       <button class="quiet" onClick=${() => store.signOut()} title="Sign out">Sign out</button></div>
   </header>`;
@@ -35,7 +36,7 @@ function Figures() {
 
 /** The response times among the figures of the server, if it has any. @param {any} kpis @returns {{p50: number, p90: number} | null} */
 function responseOf(kpis) {
-  const r = kpis?.response_time ?? kpis?.response_time_s ?? kpis?.response;
+  const r = kpis?.intervals?.response_time;
   const p50 = r?.p50_s ?? r?.p50;
   const p90 = r?.p90_s ?? r?.p90;
   return typeof p50 === 'number' && typeof p90 === 'number' ? { p50, p90 } : null;

@@ -9,6 +9,7 @@ import { needsAcknowledge, phase, section } from '../model/queue.js';
 import { cx, html } from '../ui.js';
 import * as store from '../store.js';
 import { Billing } from './billing.js';
+import { HospitalBox, Recommended, wantsUnit } from './dispatch.js';
 import { PriorityMark, TriageMark, UnitStatus } from './marks.js';
 import { Phase } from './queue.js';
 import { Vitals } from './vitals.js';
@@ -25,7 +26,8 @@ export function IncidentPanel() {
     <${Head} incident=${incident} />
     <div class="scroll" tabindex="0" role="region" aria-label="Details">
       <${Progress} incident=${incident} /><${TriageBox} triage=${incident.triage} /><${Vitals} />
-      <${AssignmentBox} incident=${incident} /><${Billing} incident=${incident} /><${Timeline} />
+      <${AssignmentBox} incident=${incident} />${wantsUnit(incident) && html`<${Recommended} incident=${incident} />`}
+      <${HospitalBox} hospital=${incident.hospital} /><${Billing} incident=${incident} /><${Timeline} />
     </div></section>`;
 }
 
@@ -43,6 +45,8 @@ function Head({ incident: i }) {
       ${needsAcknowledge(i) && html`<button class="primary" onClick=${() => acknowledge(i.incident_id)}>Acknowledge <kbd>a</kbd></button>`}
       <button class=${cx(!needsAcknowledge(i) && !i.unit_id && 'primary')} onClick=${() => { store.dialog.value = { name: 'assign', incident: i.incident_id }; }}>Assign… <kbd>d</kbd></button>
       <button onClick=${() => { store.dialog.value = { name: 'escalate', incident: i.incident_id }; }}>Escalate…</button>
+      ${i.priority < 4 && html`<button onClick=${() => { store.dialog.value = { name: 'downgrade', incident: i.incident_id }; }}>Downgrade…</button>`}
+      ${i.unit_id && html`<button onClick=${() => { store.dialog.value = { name: 'unassign', incident: i.incident_id, unit: i.unit_id ?? undefined }; }}>Take off…</button>`}
       <button class="danger" onClick=${() => { store.dialog.value = { name: 'cancel', incident: i.incident_id }; }}>Cancel…</button></div>`}
   </div>`;
 }

@@ -63,6 +63,7 @@ const PHASE = { opened: 'New', acknowledged: 'Acknowledged', waiting: 'Waiting f
 /** Words for where an incident stands. @param {import('../types').Incident} i */
 export function phaseWords(i) {
   const p = phase(i);
+  if (p === 'waiting' && i.waits_for_person) return 'Waiting for a person';
   return PHASE[p] ?? unitMark(p).label ?? words(p);
 }
 

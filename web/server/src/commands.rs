@@ -1,10 +1,14 @@
 //! The command line.
 
+use crate::city;
 use crate::config::{self, Config};
+use crate::distributed;
 use crate::embedded::{self, Mode};
+use crate::house;
 use crate::logging;
+use crate::services;
 use clap::{Args, Parser, Subcommand};
-use std::{error::Error, io::Write, path::PathBuf};
+use std::{error::Error, io::Write, path::PathBuf, time::Duration};
 use toml::{Table, Value};
 
 type Failure = Box<dyn Error>;
@@ -55,8 +59,18 @@ enum Command {
     },
     /// Parse and check the configuration, print it without secrets, open nothing.
     Config,
-    /// Print the subscriptions that services declare on the exchange.
+    /// Print what the bridge declares on the broker.
     Topology,
+    /// Actors and tasks under supervision, and what a person may do to them.
+    Actors {
+        #[command(subcommand)]
+        command: ActorCommand,
+    },
+    /// Ask a server whether it can serve; exits 1 when it can't.
+    Health {
+        /// Its address, such as http://127.0.0.1:8080 (default: the one that --listen names, on this machine).
+        url: Option<String>,
+    },
     /// Messages that were given up.
     DeadLetters {
         #[command(subcommand)]
@@ -70,6 +84,27 @@ enum MapCommand {
     Build {
         /// The extract.
         file: PathBuf,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+enum ActorCommand {
+    /// List the tree as JSON, one a line, the troubled first.
+    List,
+    /// Let a quarantined one go on; what is parked for it is delivered in order.
+    Release {
+        /// The actor, `category/id`.
+        actor: String,
+    },
+    /// Give up what is parked for a quarantined one: to the dead letters.
+    Discard {
+        /// The actor, `category/id`.
+        actor: String,
+    },
+    /// End its life, begin the next.
+    Restart {
+        /// The actor, `category/id`.
+        actor: String,
     },
 }
 
@@ -102,9 +137,27 @@ pub struct DemoFlags {
     /// Hospitals and stations as GeoJSON, instead of the map's own.
     #[arg(long, value_name = "FILE.geojson")]
     pub facilities: Option<PathBuf>,
+    /// Play against a server that runs elsewhere (in exercise mode), instead of starting one.
+    #[arg(long, value_name = "URL")]
+    pub join: Option<String>,
     /// End when every story has ended, and print how (JSON).
     #[arg(long)]
     pub until_done: bool,
+}
+
+impl DemoFlags {
+    /// The plot has a story in which more fall ill than there are ambulances, so it needs the wearers for it.
+    fn check(&self) -> Result<(), Failure> {
+        let needed = shers_simulation::PlotOptions::needed_patients(self.units as usize);
+        if (self.patients as usize) < needed {
+            let (patients, units) = (self.patients, self.units);
+            return Err(format!(
+                "--patients {patients} is too few for --units {units}: the plot needs {needed} or more, so that more fall ill at once than there are ambulances"
+            )
+            .into());
+        }
+        Ok(())
+    }
 }
 
 fn speed(text: &str) -> Result<f64, String> {
@@ -144,11 +197,19 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => {
             logging::start(config.top.log_format, &config.top.log_filter);
-            embedded::run(config, Mode::Serve)
+            if config.is_distributed() { distributed::run(config) } else { embedded::run(config, Mode::Serve) }
         }
         Command::Demo(flags) => {
+            flags.check()?;
             logging::start(config.top.log_format, &config.top.log_filter);
-            embedded::run(config, Mode::Demo(flags))
+            match &flags.join {
+                Some(url) => city::join(&config, &flags, url),
+                None => embedded::run(config, Mode::Demo(flags)),
+            }
+        }
+        Command::Migrate if config.is_distributed() || config.database.url_file.is_some() => {
+            let migrated = distributed::migrate(&config)?;
+            migrated.iter().try_for_each(|line| say(line))
         }
         Command::Migrate => {
             embedded::private(&config.top.data_dir);
@@ -166,17 +227,26 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             );
             Ok(())
         }
-        Command::Config => {
-            say(toml::to_string_pretty(&config.top)?)?;
-            say(format_args!("# sections {} are valid", config::SECTIONS.join(", ")))
+        Command::Config => say(config.shown()?),
+        Command::Topology => topology(&config),
+        Command::DeadLetters { command: DeadLetterCommand::List } => ask(&config, Get("dead-letters")),
+        Command::DeadLetters { command: DeadLetterCommand::Replay { id } } => {
+            ask(&config, Post(&format!("dead-letters/{id}/replay")))
         }
-        Command::Topology => {
-            say("exchange  embedded: durable cursors over the log (no AMQP exchange is configured)")?;
-            say(format_args!("partitions {}", shers_contract::routing::PARTITIONS))?;
-            shers_contract::Kind::ALL.iter().try_for_each(|kind| say(format_args!("kind      {kind}")))
-        }
-        Command::DeadLetters { command } => dead_letters(&config, command),
+        Command::Actors { command } => match command {
+            ActorCommand::List => ask(&config, Get("actors")),
+            ActorCommand::Release { actor } => ask(&config, Post(&format!("actors/{actor}/release"))),
+            ActorCommand::Discard { actor } => ask(&config, Post(&format!("actors/{actor}/discard"))),
+            ActorCommand::Restart { actor } => ask(&config, Post(&format!("actors/{actor}/restart"))),
+        },
+        Command::Health { url } => health(&config, url),
     }
+}
+
+/// What the bridge declares, as JSON; in one process the same, as it would be.
+fn topology(config: &Config) -> Result<(), Failure> {
+    let declared = shers_bridge::topology(&config.amqp.exchange, config.amqp.delivery_limit, &services::parts());
+    say(serde_json::to_string_pretty(&declared)?)
 }
 
 /// Prints a line. A reader that has seen enough (`| head`) is no failure of ours.
@@ -187,19 +257,45 @@ fn say(line: impl std::fmt::Display) -> Result<(), Failure> {
     }
 }
 
+/// What is asked of the running server, below `/api/v1/`.
+#[derive(Clone, Copy)]
+enum Asked<'a> {
+    Get(&'a str),
+    Post(&'a str),
+}
+use Asked::{Get, Post};
+
+/// How long a server may take to say whether it can serve.
+const HEALTH_LIMIT: Duration = Duration::from_secs(5);
+
+/// Asks `/health/ready`: for containers' health checks, which have no other program to ask with.
+fn health(config: &Config, url: Option<String>) -> Result<(), Failure> {
+    let own = || format!("http://127.0.0.1:{}", config.top.listen.port());
+    let url = format!("{}/health/ready", url.unwrap_or_else(own).trim_end_matches('/'));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // The client asks for a provider even where it speaks plain HTTP. A second default is refused; the first is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    runtime.block_on(async {
+        let client = reqwest::Client::builder().no_proxy().timeout(HEALTH_LIMIT).build()?;
+        let response = client.get(&url).send().await.map_err(|error| format!("asking {url}: {error}"))?;
+        let (status, text) = (response.status(), response.text().await.unwrap_or_default());
+        if status.is_success() { say(text) } else { Err(format!("{url} says {status}: {text}").into()) }
+    })
+}
+
 /// Asks the running server, which alone may touch its database.
-fn dead_letters(config: &Config, command: DeadLetterCommand) -> Result<(), Failure> {
-    let token = embedded::configured_token(config)?
+fn ask(config: &Config, asked: Asked<'_>) -> Result<(), Failure> {
+    let token = house::configured_token(config)?
         .ok_or("name the server's token in SHERS_TOKEN, or in a file with token_file")?;
-    let base = format!("http://{}/api/v1/dead-letters", config.top.listen);
+    let base = format!("http://{}/api/v1", config.top.listen);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // The client asks for a provider even where it speaks plain HTTP. A second default is refused; the first is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     runtime.block_on(async {
         let client = reqwest::Client::builder().no_proxy().build()?;
-        let request = match &command {
-            DeadLetterCommand::List => client.get(base),
-            DeadLetterCommand::Replay { id } => client.post(format!("{base}/{id}/replay")),
+        let request = match asked {
+            Get(what) => client.get(format!("{base}/{what}")),
+            Post(what) => client.post(format!("{base}/{what}")),
         };
         let response = request.bearer_auth(token).send().await.map_err(|error| {
             format!("asking the server at {}: {error}; is it running? --listen names its address", config.top.listen)
@@ -212,6 +308,7 @@ fn dead_letters(config: &Config, command: DeadLetterCommand) -> Result<(), Failu
         }
         match body.get("items").and_then(|items| items.as_array()) {
             Some(items) => items.iter().try_for_each(|item| say(item)),
+            None if body.is_null() => say("done"),
             None => say(&body),
         }
     })

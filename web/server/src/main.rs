@@ -1,9 +1,13 @@
 //! The binary `shers`: command line, configuration, wiring. The only crate that sees all the others.
 
+mod city;
 mod commands;
 mod config;
+mod distributed;
 mod embedded;
+mod house;
 mod logging;
+mod services;
 
 use clap::Parser;
 use std::process::ExitCode;

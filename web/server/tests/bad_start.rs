@@ -56,6 +56,9 @@ fn bad_configurations_list_every_problem_and_open_nothing() {
             .await;
         let missing = serve().environment("SHERS_CONFIG", "/no/such/file.toml");
         check("no such file", missing, &["/no/such/file.toml"]).await;
+        let directory = data.to_string_lossy();
+        let few = Start::with(&["demo", "--data-dir", &directory, "--patients", "5", "--units", "10"]);
+        check("a plot without its people", few, &["--patients 5", "--units 10", "13 or more"]).await;
         check("bad address", Start::serve_on("everywhere", &data), &["listen"]).await;
         assert!(!data.exists(), "nothing was opened");
     });

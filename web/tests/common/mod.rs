@@ -9,6 +9,7 @@ use shers_contract::{
     Problem,
     api::{Answer, Call, Principal, Reply, Role, Service},
 };
+use shers_runtime::overseer::LocalOverseer;
 use shers_runtime::{
     Endpoint, Expected, Store,
     testing::{MemoryStore, deps_over, store_suite},
@@ -63,12 +64,13 @@ pub fn web_deps(store: &Arc<MemoryStore>, fake: &Arc<Fake>, exercise: bool) -> W
     let deps = deps_over(store.clone());
     let endpoint: Arc<dyn Endpoint> = fake.clone();
     WebDeps {
+        services: Service::ALL.to_vec(),
         endpoints: Service::ALL.iter().map(|service| (*service, endpoint.clone())).collect::<BTreeMap<_, _>>(),
         feed: store.clone(),
-        exchange: deps.exchange,
+        streams: shers_web::Streams::Alone,
         clock: deps.clock,
         ids: deps.ids,
-        keeper: deps.keeper,
+        overseer: Arc::new(LocalOverseer { exchange: deps.exchange, keeper: deps.keeper }),
         exercise,
         map: MapAssets {
             name: "Testland".into(),

@@ -156,3 +156,54 @@ pub fn released(response: &EligibilityResponse) -> Released {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shers_contract::{
+        Currency, IncidentId, PatientId, PlanId, billing::Order, incident::Disposition, patient::CoverageRef,
+    };
+
+    fn ask(plan: &str, patient: Option<&str>, transported: bool, total: Money) -> Ask {
+        let at = Timestamp::from_ms(1_772_366_400_000);
+        let patient_id = patient.map(|id| PatientId::new(id).expect("an id"));
+        let request = StartBilling {
+            incident_id: IncidentId::new(format!("i-{plan}")).expect("an id"),
+            patient_id: patient_id.clone(),
+            transported,
+            distance_m: 12_345,
+            level_of_care: "als".to_owned(),
+            disposition: Disposition::Transported,
+            served_at: at,
+        };
+        let order = Order { request, patient_id, lines: Vec::new(), total };
+        let coverage = CoverageRef { plan_id: PlanId::new(plan).expect("an id"), member_id: "m-1".to_owned() };
+        Ask { order, coverage, attempt: 1, created: at }
+    }
+
+    /// The questions that billing may write. With `SHERS_TEST_FHIR_DIR` they are left there for a validator of
+    /// FHIR that this project did not write (`scripts/check-fhir`).
+    #[test]
+    fn every_kind_of_question_is_written_and_read_back() {
+        let chf = |minor| Money::new(minor, Currency::CHF);
+        let insured = ask("basic", Some("p-1"), true, chf(100_005));
+        let questions = [
+            ("transport", request(&insured)),
+            ("release", release(&insured)),
+            ("nobody-known", request(&ask("full", None, true, chf(68_000)))),
+            ("no-transport", request(&ask("standard", Some("p-2"), false, chf(25_000)))),
+            ("no-decimals", request(&ask("yen", Some("p-3"), true, Money::new(68_000, Currency::JPY)))),
+            ("three-decimals", request(&ask("dinar", Some("p-4"), true, Money::new(68_005, Currency::KWD)))),
+        ];
+        let directory = std::env::var("SHERS_TEST_FHIR_DIR").ok();
+        for (name, question) in questions {
+            let question = question.expect("written");
+            let read: EligibilityRequest = serde_json::from_value(question.clone()).expect("readable");
+            assert_eq!(serde_json::to_value(&read).expect("written"), question, "{name}");
+            if let Some(directory) = &directory {
+                let path = format!("{directory}/{name}.json");
+                std::fs::write(&path, question.to_string()).unwrap_or_else(|error| panic!("{path}: {error}"));
+            }
+        }
+    }
+}

@@ -2,12 +2,14 @@
 //!
 //! What every implementation promises:
 //! - The same key gives the same answer however often it is asked; a key never charges twice.
+//! - A payment is created, confirmed (the amount is reserved) and captured (the money moves): three calls,
+//!   so that what is reserved can still be cancelled.
 //! - `Unknown` means that nobody can say whether it was done: the caller reads back, with the same key.
 //!   `Retry` means that it was certainly not done.
 //! - It never retries by itself and always answers in bounded time.
 
 use async_trait::async_trait;
-use shers_contract::{BillId, Money};
+use shers_contract::{BillId, Money, Timestamp};
 
 /// Amounts a provider takes in one currency, in minor units.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -16,6 +18,60 @@ pub struct AmountLimits {
     pub min_minor: i64,
     /// Largest.
     pub max_minor: i64,
+    /// Every amount is a multiple of this.
+    pub step_minor: i64,
+}
+
+/// Why an amount is not asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unchargeable {
+    /// Below the smallest.
+    TooSmall,
+    /// Above the largest.
+    TooLarge,
+    /// Finer than the provider counts.
+    TooFine,
+}
+
+impl Unchargeable {
+    /// As the code of a bill that failed.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::TooSmall => "amount-too-small",
+            Self::TooLarge => "amount-too-large",
+            Self::TooFine => "amount-too-fine",
+        }
+    }
+}
+
+impl AmountLimits {
+    /// Whether an amount may be asked for.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check(&self, amount_minor: i64) -> Result<(), Unchargeable> {
+        if amount_minor < self.min_minor {
+            Err(Unchargeable::TooSmall)
+        } else if amount_minor > self.max_minor {
+            Err(Unchargeable::TooLarge)
+        } else if amount_minor % self.step_minor.max(1) != 0 {
+            Err(Unchargeable::TooFine)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// What to look for when only the key is known.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Sought {
+    /// Idempotency key of the creation.
+    pub key: String,
+    /// Metadata: which bill it is for.
+    pub bill_id: BillId,
+    /// It was not created before.
+    pub since: Timestamp,
 }
 
 /// A payment to be created.
@@ -54,9 +110,11 @@ pub enum CreateOutcome {
     Blocked(String),
 }
 
-/// How confirming ended.
+/// How confirming or capturing ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ConfirmOutcome {
+    /// The amount is reserved: what follows is to capture it.
+    Authorised,
     /// Charged.
     Succeeded,
     /// Not charged, for good.
@@ -111,6 +169,8 @@ pub enum RefundOutcome {
 pub enum PaymentState {
     /// Created, not confirmed.
     RequiresConfirmation,
+    /// Confirmed, not captured.
+    Authorised,
     /// The bank wants the patient to authenticate.
     RequiresAction,
     /// Being decided.
@@ -156,10 +216,12 @@ pub trait PaymentGateway: Send + Sync + 'static {
     fn limits(&self, amount: Money) -> AmountLimits;
     /// Creates a payment without charging it.
     async fn create(&self, payment: CreatePayment) -> CreateOutcome;
-    /// Charges it.
+    /// Reserves the amount on the card.
     async fn confirm(&self, key: &str, id: &str) -> ConfirmOutcome;
+    /// Charges what is reserved.
+    async fn capture(&self, key: &str, id: &str) -> ConfirmOutcome;
     /// Looks for the payment that was created under a key.
-    async fn find(&self, key: &str) -> ReadOutcome;
+    async fn find(&self, sought: &Sought) -> ReadOutcome;
     /// Reads a payment.
     async fn read(&self, id: &str) -> ReadOutcome;
     /// Cancels a payment that is not charged.

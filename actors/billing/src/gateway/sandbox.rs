@@ -14,15 +14,15 @@
 //! | `pm_card_expired`, `pm_card_chargeDeclinedExpiredCard` | declined, `expired-card` |
 //! | `pm_card_authenticationRequired` | the bank wants the patient to authenticate |
 //! | `pm_card_timeout_before` | the first confirmation is lost before it is processed |
-//! | `pm_card_timeout_after` | the first confirmation is charged, its answer lost |
-//! | `pm_card_slow` | accepted at once, charged after [`SLOW_MS`] |
-//! | `pm_card_silent` | charged, and no answer to confirming or reading ever comes |
+//! | `pm_card_timeout_after` | the capture is charged, its answer lost |
+//! | `pm_card_slow` | the capture is accepted at once, charged after [`SLOW_MS`] |
+//! | `pm_card_silent` | charged, and no answer to capturing or reading ever comes |
 //! | `pm_card_refundFails` | as `pm_card_silent`, and the refund is refused |
 //! | `pm_card_unavailable` | the provider is down whenever this card is used |
 
 use crate::gateway::payment::{
     AmountLimits, CancelOutcome, ConfirmOutcome, CreateOutcome, CreatePayment, FoundPayment, PaymentGateway,
-    PaymentState, ReadOutcome, RefundOutcome,
+    PaymentState, ReadOutcome, RefundOutcome, Sought,
 };
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -49,6 +49,8 @@ pub enum Status {
     RequiresConfirmation,
     /// Waiting for the patient.
     RequiresAction,
+    /// Confirmed: the amount is reserved.
+    RequiresCapture,
     /// Will succeed at `ready_at`.
     Processing,
     /// Declined.
@@ -99,6 +101,7 @@ impl SandboxPayment {
         let state = match self.status {
             Status::RequiresConfirmation => PaymentState::RequiresConfirmation,
             Status::RequiresAction => PaymentState::RequiresAction,
+            Status::RequiresCapture => PaymentState::Authorised,
             Status::Processing => PaymentState::Processing,
             Status::Declined => PaymentState::Declined,
             Status::Succeeded if self.refunded_minor >= self.amount.amount_minor => PaymentState::Refunded,
@@ -122,6 +125,7 @@ impl SandboxPayment {
     fn confirm_outcome(&self) -> ConfirmOutcome {
         match self.status {
             Status::Succeeded => ConfirmOutcome::Succeeded,
+            Status::RequiresCapture => ConfirmOutcome::Authorised,
             Status::RequiresAction => ConfirmOutcome::RequiresAction,
             Status::Processing => ConfirmOutcome::Processing,
             Status::Declined => ConfirmOutcome::Declined {
@@ -243,6 +247,29 @@ impl SandboxPayments {
             "pm_card_expired" | "pm_card_chargeDeclinedExpiredCard" => payment.decline("expired-card"),
             "pm_card_authenticationRequired" => payment.status = Status::RequiresAction,
             "pm_card_timeout_before" if payment.lost == 0 => lost = true,
+            _ => payment.status = Status::RequiresCapture,
+        }
+        payment.lost += u32::from(lost);
+        self.save(&payment).await?;
+        Ok(if lost { ConfirmOutcome::Unknown(LOST.to_owned()) } else { payment.confirm_outcome() })
+    }
+
+    async fn do_capture(&self, id: &str) -> Result<ConfirmOutcome, String> {
+        let Some(mut payment) = self.load(id).await? else {
+            return Ok(ConfirmOutcome::Blocked("sandbox-payment knows no such payment".to_owned()));
+        };
+        match payment.status {
+            Status::RequiresCapture => {}
+            Status::RequiresConfirmation => {
+                return Ok(ConfirmOutcome::Blocked("sandbox-payment: the payment is not confirmed".to_owned()));
+            }
+            Status::RequiresAction | Status::Processing | Status::Declined | Status::Succeeded | Status::Cancelled => {
+                let silent = payment.is_silent();
+                return Ok(if silent { ConfirmOutcome::Unknown(LOST.to_owned()) } else { payment.confirm_outcome() });
+            }
+        }
+        let mut lost = false;
+        match payment.payment_method.as_str() {
             "pm_card_timeout_after" | "pm_card_silent" | "pm_card_refundFails" => {
                 payment.charge();
                 lost = true;
@@ -266,7 +293,7 @@ impl SandboxPayments {
             Status::Succeeded => Ok(CancelOutcome::Succeeded),
             Status::Processing => Ok(CancelOutcome::Unknown("sandbox-payment has not decided yet".to_owned())),
             Status::Cancelled => Ok(CancelOutcome::Cancelled),
-            Status::RequiresConfirmation | Status::RequiresAction | Status::Declined => {
+            Status::RequiresConfirmation | Status::RequiresAction | Status::RequiresCapture | Status::Declined => {
                 payment.status = Status::Cancelled;
                 self.save(&payment).await?;
                 Ok(CancelOutcome::Cancelled)
@@ -305,7 +332,7 @@ impl PaymentGateway for SandboxPayments {
         "sandbox-payment"
     }
     fn limits(&self, _amount: Money) -> AmountLimits {
-        AmountLimits { min_minor: 1, max_minor: MAX_MINOR }
+        AmountLimits { min_minor: 1, max_minor: MAX_MINOR, step_minor: 1 }
     }
     async fn create(&self, payment: CreatePayment) -> CreateOutcome {
         let _turn = self.turn.lock().await;
@@ -315,9 +342,13 @@ impl PaymentGateway for SandboxPayments {
         let _turn = self.turn.lock().await;
         self.do_confirm(id).await.unwrap_or_else(ConfirmOutcome::Unknown)
     }
-    async fn find(&self, key: &str) -> ReadOutcome {
+    async fn capture(&self, _key: &str, id: &str) -> ConfirmOutcome {
         let _turn = self.turn.lock().await;
-        self.do_read(&Self::id_of(key)).await
+        self.do_capture(id).await.unwrap_or_else(ConfirmOutcome::Unknown)
+    }
+    async fn find(&self, sought: &Sought) -> ReadOutcome {
+        let _turn = self.turn.lock().await;
+        self.do_read(&Self::id_of(&sought.key)).await
     }
     async fn read(&self, id: &str) -> ReadOutcome {
         let _turn = self.turn.lock().await;

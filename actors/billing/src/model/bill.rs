@@ -29,6 +29,8 @@ pub struct Account {
     pub payer: Payer,
     /// 1, 2 …
     pub attempt: u16,
+    /// When the attempt began: nothing of it is older.
+    pub begun_at: Timestamp,
     /// Who pays how much, once that is known.
     pub split: Option<Split>,
 }
@@ -77,8 +79,10 @@ pub enum Stage {
         /// Idempotency key of the attempt.
         key: String,
     },
-    /// The payment is confirmed and captured.
+    /// The payment is confirmed: its amount is reserved.
     ConfirmPayment(OpenPayment),
+    /// The reserved payment is captured: the money moves.
+    CapturePayment(OpenPayment),
     /// What was done is undone, the payment first, then the claim.
     Compensate {
         /// What is left to undo.
@@ -212,6 +216,8 @@ pub enum Action {
     },
     /// Confirm the payment, unless reading it shows that this was done.
     Confirm(OpenPayment),
+    /// Capture the payment, unless reading it shows that this was done.
+    Capture(OpenPayment),
     /// Undo the payment: cancel it, or refund it if it succeeded.
     UndoPayment(OpenPayment),
     /// Take the claim back.
@@ -240,6 +246,7 @@ impl Stage {
             Self::EligibilityQueued => Step::EligibilityQueued,
             Self::CreatePayment { .. } => Step::CreatePayment,
             Self::ConfirmPayment(_) => Step::ConfirmPayment,
+            Self::CapturePayment(_) => Step::CapturePayment,
             Self::Compensate { .. } => Step::Compensate,
         }
     }
@@ -258,6 +265,7 @@ impl Run {
             Stage::Covered => None,
             Stage::CreatePayment { key } => Some(Action::Create { key: key.clone() }),
             Stage::ConfirmPayment(payment) => Some(Action::Confirm(payment.clone())),
+            Stage::CapturePayment(payment) => Some(Action::Capture(payment.clone())),
             Stage::Compensate { undo, .. } => match (&undo.payment, &undo.claim) {
                 (Some(payment), _) => Some(Action::UndoPayment(payment.clone())),
                 (None, Some(claim)) => Some(Action::ReleaseClaim(claim.clone())),
@@ -277,7 +285,9 @@ impl Run {
                 let payment = OpenPayment { key: key.clone(), payment_id: None, provider: None };
                 Undo { payment: Some(payment), claim }
             }
-            Stage::ConfirmPayment(payment) => Undo { payment: Some(payment.clone()), claim },
+            Stage::ConfirmPayment(payment) | Stage::CapturePayment(payment) => {
+                Undo { payment: Some(payment.clone()), claim }
+            }
             Stage::Compensate { undo, .. } => undo.clone(),
         }
     }
@@ -296,13 +306,13 @@ impl Bill {
         }
     }
 
-    fn on_pending(self, pending: &Pending) -> Self {
+    fn on_pending(self, pending: &Pending, at: Timestamp) -> Self {
         match self {
             Self::Absent => match &pending.order {
-                Some(order) => Self::Open(first_run(order.clone(), pending)),
+                Some(order) => Self::Open(first_run(order.clone(), pending, at)),
                 None => Self::Absent,
             },
-            Self::Failed { account, .. } => Self::Open(first_run(account.order, pending)),
+            Self::Failed { account, .. } => Self::Open(first_run(account.order, pending, at)),
             Self::Open(run) => Self::Open(next_run(run, pending, false)),
             Self::Stuck(run) => Self::Open(next_run(run, pending, true)),
             Self::Paid { .. } | Self::WrittenOff { .. } => self,
@@ -319,9 +329,9 @@ impl Bill {
     }
 }
 
-fn first_run(order: Order, pending: &Pending) -> Run {
+fn first_run(order: Order, pending: &Pending, at: Timestamp) -> Run {
     let payer = pending.payer.clone().unwrap_or_default();
-    let account = Account { order, payer, attempt: pending.attempt, split: None };
+    let account = Account { order, payer, attempt: pending.attempt, begun_at: at, split: None };
     Run { account, stage: Stage::Eligibility, tries: 0, retry_at: None, reason: None }
 }
 
@@ -346,15 +356,14 @@ fn next_run(run: Run, pending: &Pending, fresh: bool) -> Run {
 /// The stage that a recovery point enters.
 fn entered(account: &Account, pending: &Pending, undo: Undo) -> Stage {
     let key = || pending.idempotency_key.clone().unwrap_or_else(|| account.payment_key());
+    let payment =
+        || OpenPayment { key: key(), payment_id: pending.payment_id.clone(), provider: pending.provider.clone() };
     match pending.step {
         Step::Eligibility => Stage::Eligibility,
         Step::EligibilityQueued => Stage::EligibilityQueued,
         Step::CreatePayment => Stage::CreatePayment { key: key() },
-        Step::ConfirmPayment => Stage::ConfirmPayment(OpenPayment {
-            key: key(),
-            payment_id: pending.payment_id.clone(),
-            provider: pending.provider.clone(),
-        }),
+        Step::ConfirmPayment => Stage::ConfirmPayment(payment()),
+        Step::CapturePayment => Stage::CapturePayment(payment()),
         Step::Compensate | Step::Settled => {
             let reason = pending.reason.clone().unwrap_or_default();
             let end = match (&pending.code, &pending.by) {
@@ -379,7 +388,8 @@ fn undone(run: Run) -> Run {
         | Stage::EligibilityQueued
         | Stage::Covered
         | Stage::CreatePayment { .. }
-        | Stage::ConfirmPayment(_)) => stage,
+        | Stage::ConfirmPayment(_)
+        | Stage::CapturePayment(_)) => stage,
     };
     Run { stage, tries: 0, retry_at: None, ..run }
 }
@@ -397,7 +407,7 @@ impl Aggregate for Bill {
 
     fn evolve(self, event: &BillingEvent, at: Timestamp) -> Self {
         match event {
-            BillingEvent::Pending(pending) => self.on_pending(pending),
+            BillingEvent::Pending(pending) => self.on_pending(pending, at),
             BillingEvent::CoverageVerified(verified) => match self {
                 Self::Open(run) => {
                     let split = Split {

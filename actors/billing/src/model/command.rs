@@ -70,6 +70,11 @@ pub enum Command {
         /// The provider.
         provider: String,
     },
+    /// The amount is reserved on the card; nothing is charged yet.
+    PaymentAuthorised {
+        /// Of which effect.
+        ticket: Ticket,
+    },
     /// The charge succeeded.
     PaymentSucceeded {
         /// Of which effect.
@@ -112,6 +117,9 @@ pub enum Command {
         /// Why.
         reason: String,
     },
+    /// The provider reports, by itself, how a payment stands. Reports come repeated, late and in any order,
+    /// also before the answer of the call that they are about.
+    Reported(Report),
     /// A person wants it tried again.
     Retry {
         /// Who.
@@ -126,6 +134,32 @@ pub enum Command {
         /// Why.
         reason: String,
     },
+}
+
+/// A provider's own report of a payment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Report {
+    /// The provider.
+    pub provider: String,
+    /// Key under which the payment was created.
+    pub key: String,
+    /// The provider's id of it.
+    pub payment_id: String,
+    /// How it stands, by the report.
+    pub state: ReportedState,
+}
+
+/// How a payment stands, as far as a report matters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReportedState {
+    /// It exists, or is being decided.
+    Underway,
+    /// The amount is reserved.
+    Authorised,
+    /// Charged.
+    Succeeded,
+    /// Declined, cancelled, refunded or waiting for the patient: to be read back.
+    Changed,
 }
 
 /// Why a bill says no.

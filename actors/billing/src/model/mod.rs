@@ -12,6 +12,6 @@ pub mod tariff;
 mod tests;
 
 pub use bill::{Account, Action, Bill, Effect, End, OpenPayment, Run, Split, Stage, Ticket, Undo};
-pub use command::{Command, Refusal, Undone};
+pub use command::{Command, Refusal, Report, ReportedState, Undone};
 pub use retry::RetryPolicy;
 pub use tariff::{Tariff, TariffError};

@@ -1,11 +1,11 @@
 //! When a step that did not work is tried again: exponential back-off with a limit, spread a little by
 //! the bill's own id so that bills which failed together do not come back together.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use shers_contract::{BillId, Timestamp, routing::partition_of};
 
 /// Limits of trying again.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct RetryPolicy {
     /// Wait before the second try, milliseconds; doubles with every further one.

@@ -6,14 +6,18 @@
 //! | `eligibility` | order, payer | the insurer's split | nothing |
 //! | `eligibility-queued` | when to ask again | the same | nothing |
 //! | `create-payment` | split, idempotency key | a payment, not yet charged | payment, claim |
-//! | `confirm-payment` | the payment's id | the charge | payment, claim |
+//! | `confirm-payment` | the payment's id | the amount reserved | payment, claim |
+//! | `capture-payment` | that it is reserved | the charge | payment, claim |
 //! | `compensate` | why, what is left | cancel or refund, then release | – |
 //!
 //! A try without an end is `billing.pending` of the same step with `retry_at`; too many of them, or one
 //! that cannot work, is `billing.stuck`. Nothing becomes FAILED because somebody did not answer.
+//!
+//! A provider's own report moves the saga like an answer when it says that what is asked now was done, and
+//! otherwise only makes it look again: see [`reported`].
 
 use crate::model::bill::{Account, Bill, End, OpenPayment, Run, Stage, Ticket, Undo};
-use crate::model::command::{Command, MAX_REASON_CHARS, Refusal, Undone};
+use crate::model::command::{Command, MAX_REASON_CHARS, Refusal, Report, ReportedState, Undone};
 use crate::model::retry::RetryPolicy;
 use shers_contract::{
     BillId, IncidentId, Money, Timestamp,
@@ -41,6 +45,7 @@ pub(super) fn decide(bill: &Bill, command: &Command, now: Timestamp) -> Decision
         Command::PaymentCreated { ticket, payment_id, provider } => {
             Ok(running(bill, *ticket).map(|run| created(run, payment_id, provider)).unwrap_or_default())
         }
+        Command::PaymentAuthorised { ticket } => Ok(running(bill, *ticket).map(authorised).unwrap_or_default()),
         Command::PaymentSucceeded { ticket } => Ok(running(bill, *ticket).map(succeeded).unwrap_or_default()),
         Command::PaymentDeclined { ticket, code, reason } => {
             Ok(running(bill, *ticket).map(|run| declined(run, code, reason)).unwrap_or_default())
@@ -55,6 +60,7 @@ pub(super) fn decide(bill: &Bill, command: &Command, now: Timestamp) -> Decision
         Command::Blocked { ticket, reason } => {
             Ok(running(bill, *ticket).map(|run| vec![stuck(run, reason.clone())]).unwrap_or_default())
         }
+        Command::Reported(report) => Ok(reported(bill, report)),
         Command::Retry { by, payer } => retried(bill, by, payer, now),
         Command::WriteOff { by, reason } => written_off(bill, by, reason.trim()),
     }
@@ -113,9 +119,11 @@ fn attempt(order: &Order, payer: &Payer, attempt: u16, by: Option<&str>, now: Ti
 fn covered(run: &Run, insurer: Money, reason: &str, response_id: Option<String>, now: Timestamp) -> Vec<BillingEvent> {
     match run.stage {
         Stage::Eligibility | Stage::EligibilityQueued => {}
-        Stage::Covered | Stage::CreatePayment { .. } | Stage::ConfirmPayment(_) | Stage::Compensate { .. } => {
-            return Vec::new();
-        }
+        Stage::Covered
+        | Stage::CreatePayment { .. }
+        | Stage::ConfirmPayment(_)
+        | Stage::CapturePayment(_)
+        | Stage::Compensate { .. } => return Vec::new(),
     }
     let total = run.account.order.total;
     if insurer.currency != total.currency || !(0..=total.amount_minor).contains(&insurer.amount_minor) {
@@ -140,9 +148,11 @@ fn covered(run: &Run, insurer: Money, reason: &str, response_id: Option<String>,
 fn queued(run: &Run, policy: RetryPolicy, now: Timestamp) -> Vec<BillingEvent> {
     match run.stage {
         Stage::Eligibility | Stage::EligibilityQueued => {}
-        Stage::Covered | Stage::CreatePayment { .. } | Stage::ConfirmPayment(_) | Stage::Compensate { .. } => {
-            return Vec::new();
-        }
+        Stage::Covered
+        | Stage::CreatePayment { .. }
+        | Stage::ConfirmPayment(_)
+        | Stage::CapturePayment(_)
+        | Stage::Compensate { .. } => return Vec::new(),
     }
     let reason = "the insurer has queued the question";
     let (bill_id, _) = ids(&run.account);
@@ -188,13 +198,36 @@ fn created(run: &Run, payment_id: &str, provider: &str) -> Vec<BillingEvent> {
         | Stage::EligibilityQueued
         | Stage::Covered
         | Stage::ConfirmPayment(_)
+        | Stage::CapturePayment(_)
         | Stage::Compensate { .. } => Vec::new(),
     }
 }
 
+/// The amount is reserved: what is committed now is that capturing it comes next.
+fn authorised(run: &Run) -> Vec<BillingEvent> {
+    match &run.stage {
+        Stage::ConfirmPayment(OpenPayment { key, payment_id, provider }) => {
+            let (bill_id, _) = ids(&run.account);
+            let mut pending = Pending::at(bill_id, Step::CapturePayment, run.account.attempt);
+            pending.idempotency_key = Some(key.clone());
+            pending.payment_id.clone_from(payment_id);
+            pending.provider.clone_from(provider);
+            vec![BillingEvent::Pending(pending)]
+        }
+        Stage::Eligibility
+        | Stage::EligibilityQueued
+        | Stage::Covered
+        | Stage::CreatePayment { .. }
+        | Stage::CapturePayment(_)
+        | Stage::Compensate { .. } => Vec::new(),
+    }
+}
+
+/// Charged. A provider that captures with the confirmation skips a step.
 fn succeeded(run: &Run) -> Vec<BillingEvent> {
     match &run.stage {
-        Stage::ConfirmPayment(OpenPayment { payment_id, provider, .. }) => {
+        Stage::ConfirmPayment(OpenPayment { payment_id, provider, .. })
+        | Stage::CapturePayment(OpenPayment { payment_id, provider, .. }) => {
             vec![paid(&run.account, payment_id.clone(), provider.clone().unwrap_or_default())]
         }
         Stage::Eligibility
@@ -207,7 +240,7 @@ fn succeeded(run: &Run) -> Vec<BillingEvent> {
 
 fn declined(run: &Run, code: &str, reason: &str) -> Vec<BillingEvent> {
     match &run.stage {
-        Stage::CreatePayment { .. } | Stage::ConfirmPayment(_) => fail(run, code, reason),
+        Stage::CreatePayment { .. } | Stage::ConfirmPayment(_) | Stage::CapturePayment(_) => fail(run, code, reason),
         Stage::Eligibility | Stage::EligibilityQueued | Stage::Covered | Stage::Compensate { .. } => Vec::new(),
     }
 }
@@ -247,7 +280,8 @@ fn payment_undone(run: &Run, how: Undone) -> Vec<BillingEvent> {
         | Stage::EligibilityQueued
         | Stage::Covered
         | Stage::CreatePayment { .. }
-        | Stage::ConfirmPayment(_) => Vec::new(),
+        | Stage::ConfirmPayment(_)
+        | Stage::CapturePayment(_) => Vec::new(),
     }
 }
 
@@ -261,7 +295,8 @@ fn claim_released(run: &Run) -> Vec<BillingEvent> {
         | Stage::EligibilityQueued
         | Stage::Covered
         | Stage::CreatePayment { .. }
-        | Stage::ConfirmPayment(_) => Vec::new(),
+        | Stage::ConfirmPayment(_)
+        | Stage::CapturePayment(_) => Vec::new(),
     }
 }
 
@@ -274,6 +309,63 @@ fn undone(run: &Run, what: &str, end: Option<&End>) -> Vec<BillingEvent> {
         End::WriteOff { by, reason } => off(&run.account, by, reason),
     }));
     events
+}
+
+// ---- what the provider reports ------------------------------------------------------------------------
+
+/// What a provider's own report changes. It is taken at its word only where it says that what the bill asks
+/// for now was done; everything else makes a bill that waits, or is stuck, look for itself. So a repeated,
+/// late or swapped report does nothing twice and undoes nothing.
+fn reported(bill: &Bill, report: &Report) -> Vec<BillingEvent> {
+    match bill {
+        Bill::Open(run) => {
+            let done = taken(run, report);
+            if !done.is_empty() {
+                done
+            } else if run.retry_at.is_some() && worth_a_look(run, report) {
+                vec![proceed(run)]
+            } else {
+                Vec::new()
+            }
+        }
+        Bill::Stuck(run) if worth_a_look(run, report) => vec![proceed(run)],
+        Bill::Absent | Bill::Stuck(_) | Bill::Paid { .. } | Bill::Failed { .. } | Bill::WrittenOff { .. } => Vec::new(),
+    }
+}
+
+/// The events of a report that is the answer the run waits for.
+fn taken(run: &Run, report: &Report) -> Vec<BillingEvent> {
+    match (&run.stage, report.state) {
+        (Stage::CreatePayment { key }, _) if *key == report.key => created(run, &report.payment_id, &report.provider),
+        (Stage::ConfirmPayment(payment), ReportedState::Authorised) if is_of(payment, report) => authorised(run),
+        (Stage::ConfirmPayment(payment) | Stage::CapturePayment(payment), ReportedState::Succeeded)
+            if is_of(payment, report) =>
+        {
+            succeeded(run)
+        }
+        (
+            Stage::Eligibility
+            | Stage::EligibilityQueued
+            | Stage::Covered
+            | Stage::CreatePayment { .. }
+            | Stage::ConfirmPayment(_)
+            | Stage::CapturePayment(_)
+            | Stage::Compensate { .. },
+            ReportedState::Underway | ReportedState::Authorised | ReportedState::Succeeded | ReportedState::Changed,
+        ) => Vec::new(),
+    }
+}
+
+/// Whether reading back now may find something new.
+fn worth_a_look(run: &Run, report: &Report) -> bool {
+    let payment = run.undo().payment;
+    report.state != ReportedState::Underway && payment.is_some_and(|payment| is_of(&payment, report))
+}
+
+fn is_of(payment: &OpenPayment, report: &Report) -> bool {
+    payment.key == report.key
+        && payment.payment_id.as_ref().is_none_or(|id| *id == report.payment_id)
+        && payment.provider.as_ref().is_none_or(|provider| *provider == report.provider)
 }
 
 // ---- trying again ------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@
 //!   alarm, other) another; both may be nothing.
 //! - A level of care the tariff does not name adds nothing.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use shers_contract::{
     Currency, Money,
     billing::{BillLine, Order},
@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 pub const MAX_AMOUNT_MINOR: i64 = 1_000_000_000_000;
 
 /// Prices in whole minor units of one currency.
-#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Tariff {
     /// ISO 4217 code.

@@ -168,6 +168,87 @@ fn a_charge_is_created_then_confirmed_then_paid() {
 }
 
 #[test]
+fn what_is_confirmed_is_reserved_and_then_captured() {
+    let confirming = [start(1000, true, true), answered(900), created()];
+    let reserved = Command::PaymentAuthorised { ticket: ticket(Step::ConfirmPayment, 0) };
+    let bill = check("reserved", &confirming, reserved.clone(), &["pending capture-payment"]);
+    let Some(Effect { action: Action::Capture(payment), .. }) = bill.effect() else { panic!("{bill:?}") };
+    assert_eq!((payment.payment_id.as_deref(), payment.key), (Some("pi"), bill.account().expect("one").payment_key()));
+    let capturing = [confirming.as_slice(), std::slice::from_ref(&reserved)].concat();
+    check("reserved twice", &capturing, reserved, &[]);
+    check("captured", &capturing, Command::PaymentSucceeded { ticket: ticket(Step::CapturePayment, 0) }, &["paid 100"]);
+    let bill = check("captured no more", &capturing, declined(Step::CapturePayment), &["pending compensate"]);
+    assert!(matches!(bill.effect(), Some(Effect { action: Action::UndoPayment(_), .. })), "{bill:?}");
+}
+
+fn report(state: ReportedState) -> Report {
+    let key = run(&[start(1000, true, true)]).0.account().expect("an account").payment_key();
+    Report { provider: "sandbox-payment".to_owned(), key, payment_id: "pi".to_owned(), state }
+}
+
+/// A bill that was told something by its provider.
+fn told(state: ReportedState) -> Command {
+    Command::Reported(report(state))
+}
+
+#[test]
+fn a_report_before_the_answer_of_its_call_is_the_answer() {
+    use ReportedState::{Authorised, Changed, Succeeded, Underway};
+    let creating = [start(1000, true, true), answered(900)];
+    let confirming = [creating.as_slice(), &[created()]].concat();
+    let reserved = Command::PaymentAuthorised { ticket: ticket(Step::ConfirmPayment, 0) };
+    let capturing = [confirming.as_slice(), std::slice::from_ref(&reserved)].concat();
+    check("exists", &creating, told(Underway), &["pending confirm-payment"]);
+    check("reserved", &confirming, told(Authorised), &["pending capture-payment"]);
+    check("charged", &capturing, told(Succeeded), &["paid 100"]);
+    check("charged, and reserved never heard of", &confirming, told(Succeeded), &["paid 100"]);
+    check("the answer comes after", &[confirming.as_slice(), &[told(Authorised)]].concat(), reserved, &[]);
+    for late in [Underway, Authorised, Changed] {
+        check("late", &capturing, told(late), &[]);
+    }
+}
+
+#[test]
+fn repeated_and_swapped_reports_change_nothing_that_is_settled() {
+    use ReportedState::{Authorised, Changed, Succeeded, Underway};
+    let paid = [start(1000, true, true), answered(900), created(), told(Succeeded)];
+    let failed = [
+        start(1000, false, true),
+        created(),
+        declined(Step::ConfirmPayment),
+        Command::PaymentUndone { ticket: ticket(Step::Compensate, 0), how: Undone::Cancelled },
+    ];
+    let off = [start(1000, false, false), write_off("x")];
+    for given in [&[][..], &paid, &failed, &off] {
+        for state in [Underway, Authorised, Succeeded, Changed] {
+            check("settled", given, told(state), &[]);
+        }
+    }
+}
+
+#[test]
+fn a_report_makes_a_bill_that_waits_or_is_stuck_look_for_itself() {
+    use ReportedState::{Changed, Succeeded, Underway};
+    let confirming = [start(1000, true, true), answered(900), created()];
+    let waiting = [confirming.as_slice(), &[delayed(Step::ConfirmPayment, 0)]].concat();
+    check("something changed", &waiting, told(Changed), &["pending confirm-payment"]);
+    check("nothing new", &waiting, told(Underway), &[]);
+    let stuck = [confirming.as_slice(), &[blocked(Step::ConfirmPayment)]].concat();
+    let bill = check("stuck", &stuck, told(Succeeded), &["pending confirm-payment"]);
+    assert_eq!(bill.effect().map(|effect| effect.ticket), Some(ticket(Step::ConfirmPayment, 0)), "tries count anew");
+    for other in [
+        Report { key: "another".to_owned(), ..report(Succeeded) },
+        Report { payment_id: "another".to_owned(), ..report(Succeeded) },
+        Report { provider: "another".to_owned(), ..report(Succeeded) },
+    ] {
+        check("of another payment", &waiting, Command::Reported(other.clone()), &[]);
+        check("of another payment, stuck", &stuck, Command::Reported(other), &[]);
+    }
+    let asking = [start(1000, true, true), blocked(Step::Eligibility)];
+    check("no payment yet", &asking, told(Succeeded), &[]);
+}
+
+#[test]
 fn a_decline_undoes_the_payment_then_the_claim_then_fails() {
     let confirming = [start(1000, true, true), answered(900), created()];
     check("declined", &confirming, declined(Step::ConfirmPayment), &["pending compensate"]);
@@ -264,6 +345,7 @@ enum Move {
     Start(i64, bool, bool),
     Retry(bool, bool),
     WriteOff,
+    Told(u8),
 }
 
 fn moves() -> impl Strategy<Value = Vec<Move>> {
@@ -274,6 +356,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         1 => (prop_oneof![Just(0_i64), Just(1000)], any::<bool>(), any::<bool>()).prop_map(|(t, i, c)| Move::Start(t, i, c)),
         2 => (any::<bool>(), any::<bool>()).prop_map(|(i, c)| Move::Retry(i, c)),
         1 => Just(Move::WriteOff),
+        3 => any::<u8>().prop_map(Move::Told),
     ];
     proptest::collection::vec(one, 1..60)
 }
@@ -282,7 +365,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
 fn result(bill: &Bill, kind: u8, minor: i64) -> Option<Command> {
     let ticket = bill.effect().map(|effect| effect.ticket)?;
     let text = || "x".to_owned();
-    Some(match kind % 10 {
+    Some(match kind % 11 {
         0 | 1 => Command::CoverageAnswered { ticket, insurer: chf(minor), reason: text(), response_id: Some(text()) },
         2 => Command::CoverageQueued { ticket, policy: POLICY },
         3 => Command::PaymentCreated { ticket, payment_id: text(), provider: text() },
@@ -290,9 +373,21 @@ fn result(bill: &Bill, kind: u8, minor: i64) -> Option<Command> {
         5 => Command::PaymentDeclined { ticket, code: text(), reason: text() },
         6 => Command::PaymentUndone { ticket, how: Undone::Cancelled },
         7 => Command::ClaimReleased { ticket },
+        10 => Command::PaymentAuthorised { ticket },
         8 => Command::Delayed { ticket, reason: text(), policy: POLICY },
         _ => Command::Blocked { ticket, reason: text() },
     })
+}
+
+/// A report, right or wrong, of a payment of this attempt or of the one before.
+fn anything_told(bill: &Bill, kind: u8) -> Option<Command> {
+    use ReportedState::{Authorised, Changed, Succeeded, Underway};
+    let account = bill.account()?;
+    let attempt = account.attempt - u16::from(kind.is_multiple_of(5) && account.attempt > 1);
+    let key = Account { attempt, ..account.clone() }.payment_key();
+    let state = [Underway, Authorised, Succeeded, Changed][usize::from(kind / 5 % 4)];
+    let payment_id = "x".to_owned();
+    Some(Command::Reported(Report { provider: "x".to_owned(), key, payment_id, state }))
 }
 
 proptest! {
@@ -311,6 +406,7 @@ proptest! {
                 Move::Start(total, insured, card) => Some(start(total, insured, card)),
                 Move::Retry(insured, card) => Some(Command::Retry { by: "ann".to_owned(), payer: payer(insured, card) }),
                 Move::WriteOff => Some(write_off("x")),
+                Move::Told(kind) => anything_told(&bill, kind),
             };
             let Some(command) = command else { continue };
             let Ok(events) = bill.decide(&command, now) else { continue };

@@ -213,6 +213,15 @@ fn incidents() -> Vec<Sample> {
         ),
         incident_event(5, i::IncidentEvent::Acknowledged(i::Acknowledged { by: "dispatcher-1".into() })),
         incident_event(
+            13,
+            i::IncidentEvent::Downgraded(i::Downgraded {
+                reason: "the caller says that the pain is gone".into(),
+                by: "dispatcher-1".into(),
+                previous: i::Priority::P1,
+                priority: i::Priority::P2,
+            }),
+        ),
+        incident_event(
             6,
             i::IncidentEvent::Escalated(i::Escalated {
                 level: 1,
@@ -319,6 +328,8 @@ fn hospital_choice() -> d::HospitalChoice {
         drive_s: 310,
         distance_m: 4_200,
         reason: "nearest that takes emergencies; next is 640 s away".into(),
+        door_s: None,
+        next: None,
     }
 }
 
@@ -389,6 +400,7 @@ fn decisions() -> Vec<Sample> {
                 reason: "breakdown".into(),
                 by: "dispatcher-1".into(),
                 reopen: true,
+                disposition: None,
             }),
         ),
         unit_event(
@@ -408,6 +420,7 @@ fn decisions() -> Vec<Sample> {
                 request: request(),
                 reason: "all units are busy".into(),
                 excluded: vec![d::Excluded { unit_id: unit(), reason: "on another incident".into() }],
+                by_person: false,
             }),
         ),
         sample(
@@ -429,6 +442,7 @@ fn decisions() -> Vec<Sample> {
                 arrives_at: at(400),
                 eta_source: "built-in".into(),
                 reason: None,
+                off_route_m: None,
             }),
         ),
         sample(
@@ -486,7 +500,15 @@ fn notifications() -> Vec<Sample> {
     };
     let event = |version, event| sample("notification", notification().as_str(), version, event);
     vec![
-        event(1, n::NotificationEvent::Queued(n::Queued { request: send(), plan: vec![target.clone(), mail], policy })),
+        event(
+            1,
+            n::NotificationEvent::Queued(n::Queued {
+                request: send(),
+                plan: vec![target.clone(), mail],
+                policy,
+                quiet: None,
+            }),
+        ),
         event(
             2,
             n::NotificationEvent::Attempted(n::Attempted {
@@ -494,6 +516,7 @@ fn notifications() -> Vec<Sample> {
                 attempt: 1,
                 target,
                 provider: "sandbox-messaging".into(),
+                repeats: None,
             }),
         ),
         event(3, n::NotificationEvent::Sent(ended)),

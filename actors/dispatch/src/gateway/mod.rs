@@ -1,6 +1,7 @@
 //! The outside of dispatch: who knows how long a drive takes.
 //!
-//! [`EtaSource`] is the port. [`BuiltIn`] answers from the road map in the process; [`StraightLine`] is the
+//! [`EtaSource`] is the port. [`BuiltIn`] answers from the road map in the process, where
+//! it also keeps who [stands](Standing) where; [`StraightLine`] is the
 //! fake, whose answers anybody can compute. [`Osrm`], [`Valhalla`] and [`Google`] ask others over HTTP;
 //! [`Resilient`] asks one of them and, when it fails or is slow, the built-in one.
 
@@ -23,7 +24,7 @@ pub use straight_line::StraightLine;
 pub use valhalla::Valhalla;
 
 use async_trait::async_trait;
-use shers_contract::LatLon;
+use shers_contract::{LatLon, UnitId};
 
 /// How a unit drives.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -79,6 +80,29 @@ pub enum EtaError {
     },
 }
 
+/// Units as they stand on a source's own map, kept from one question to the next, so that a question costs by how far
+/// the nearest are and not by how many there are.
+pub trait Standing: Send + Sync {
+    /// Nobody stands anywhere.
+    fn clear(&self);
+    /// A unit stands here now, or nowhere.
+    fn stand(&self, unit: &UnitId, at: Option<LatLon>);
+    /// Units that stand too far from any road, with the reason.
+    fn off_road(&self) -> Vec<(UnitId, String)>;
+    /// The `keep` of those who fit that reach `to` soonest, in order: the answer that asking for every single drive
+    /// would give. `fits` is asked at most once for each unit, the closest first, until there are enough.
+    ///
+    /// # Errors
+    /// `to` is off the road network.
+    fn rank(
+        &self,
+        to: LatLon,
+        driving: Driving,
+        keep: usize,
+        fits: &mut dyn FnMut(&UnitId) -> bool,
+    ) -> Result<Vec<(UnitId, Travel)>, EtaError>;
+}
+
 /// Knows how long a drive takes. The ranking is exact: the same as asking for every single drive.
 #[async_trait]
 pub trait EtaSource: Send + Sync + 'static {
@@ -88,6 +112,14 @@ pub trait EtaSource: Send + Sync + 'static {
     async fn rank_from(&self, from: &[LatLon], to: LatLon, driving: Driving, keep: usize) -> Result<Ranking, EtaError>;
     /// The `keep` places reached soonest from `from`.
     async fn rank_to(&self, from: LatLon, to: &[LatLon], driving: Driving, keep: usize) -> Result<Ranking, EtaError>;
+    /// Where units stand, for a source that keeps that.
+    fn standing(&self) -> Option<&dyn Standing> {
+        None
+    }
+    /// The way that a unit is expected to take, for a source that may draw it; only to notice that it takes another.
+    fn way(&self, _from: LatLon, _to: LatLon, _driving: Driving) -> Option<Vec<LatLon>> {
+        None
+    }
     /// One drive.
     async fn travel(&self, from: LatLon, to: LatLon, driving: Driving) -> Result<Trip, EtaError> {
         let ranking = self.rank_from(&[from], to, driving, 1).await?;

@@ -104,6 +104,10 @@ impl EtaSource for Resilient {
             None => self.fallback.rank_to(from, to, driving, keep).await,
         }
     }
+    /// The fallback's: what others draw is theirs.
+    fn way(&self, from: LatLon, to: LatLon, driving: Driving) -> Option<Vec<LatLon>> {
+        self.fallback.way(from, to, driving)
+    }
     async fn travel(&self, from: LatLon, to: LatLon, driving: Driving) -> Result<Trip, EtaError> {
         match self.first_try(self.first.travel(from, to, driving)).await {
             Some(trip) => Ok(trip),

@@ -1,10 +1,10 @@
 //! Drive times from the road map in this process.
 
-use super::{Driving, EtaError, EtaSource, Ranking, Travel, Trip};
+use super::{Driving, EtaError, EtaSource, Ranking, Standing, Travel, Trip};
 use async_trait::async_trait;
-use shers_contract::LatLon;
+use shers_contract::{LatLon, UnitId};
 use shers_roads::{Eta, Nearest, RoadMap, Speed};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Its name.
 const BUILT_IN: &str = "built-in";
@@ -13,13 +13,44 @@ const BUILT_IN: &str = "built-in";
 #[derive(Clone, Debug)]
 pub struct BuiltIn {
     map: Arc<RoadMap>,
+    units: Arc<Mutex<shers_roads::Standing<UnitId>>>,
 }
 
 impl BuiltIn {
     /// Answers from `map`.
     #[must_use]
-    pub const fn new(map: Arc<RoadMap>) -> Self {
-        Self { map }
+    pub fn new(map: Arc<RoadMap>) -> Self {
+        Self { map, units: Arc::default() }
+    }
+
+    fn units(&self) -> MutexGuard<'_, shers_roads::Standing<UnitId>> {
+        self.units.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Standing for BuiltIn {
+    fn clear(&self) {
+        *self.units() = shers_roads::Standing::new();
+    }
+    fn stand(&self, unit: &UnitId, at: Option<LatLon>) {
+        match at {
+            Some(at) => self.map.stand(&mut self.units(), unit.clone(), at),
+            None => self.units().leave(unit),
+        }
+    }
+    fn off_road(&self) -> Vec<(UnitId, String)> {
+        self.units().off_road().map(|(unit, why)| (unit.clone(), why.to_string())).collect()
+    }
+    fn rank(
+        &self,
+        to: LatLon,
+        driving: Driving,
+        keep: usize,
+        fits: &mut dyn FnMut(&UnitId) -> bool,
+    ) -> Result<Vec<(UnitId, Travel)>, EtaError> {
+        let nearest = self.map.nearest_standing(&self.units(), to, speed(driving), keep, fits);
+        let nearest = nearest.map_err(|error| EtaError::NoRoad(error.to_string()))?;
+        Ok(nearest.found.into_iter().map(|found| (found.key, travel(&found.eta))).collect())
     }
 }
 
@@ -63,6 +94,12 @@ impl EtaSource for BuiltIn {
     async fn rank_to(&self, from: LatLon, to: &[LatLon], driving: Driving, keep: usize) -> Result<Ranking, EtaError> {
         let nearest = self.map.nearest_targets(from, &numbered(to), speed(driving), keep);
         nearest.map(ranking).map_err(|error| EtaError::NoRoad(error.to_string()))
+    }
+    fn standing(&self) -> Option<&dyn Standing> {
+        Some(self)
+    }
+    fn way(&self, from: LatLon, to: LatLon, driving: Driving) -> Option<Vec<LatLon>> {
+        self.map.route(from, to, speed(driving)).ok().map(|route| route.geometry)
     }
     async fn travel(&self, from: LatLon, to: LatLon, driving: Driving) -> Result<Trip, EtaError> {
         let eta = self.map.eta(from, to, speed(driving));

@@ -3,7 +3,7 @@
 
 use shers_contract::{
     DecodeError, DomainEvent, Envelope, IncidentId, Traceparent,
-    incident::{IncidentEvent, RequestDispatch},
+    incident::{CallSource, IncidentEvent, RequestDispatch},
 };
 
 /// The fold of an incident's events.
@@ -11,6 +11,8 @@ use shers_contract::{
 pub struct Case {
     /// What is asked for; missing when nobody ever asked.
     pub request: Option<RequestDispatch>,
+    /// Where the first call came from.
+    pub source: Option<CallSource>,
     /// Resolved, closed, cancelled or called off.
     pub ended: bool,
     /// Trace of the newest request.
@@ -44,6 +46,7 @@ impl Case {
             IncidentEvent::CallJoined(_)
             | IncidentEvent::Acknowledged(_)
             | IncidentEvent::Escalated(_)
+            | IncidentEvent::Downgraded(_)
             | IncidentEvent::Resolved(_)
             | IncidentEvent::Closed(_)
             | IncidentEvent::Cancelled(_)
@@ -52,6 +55,19 @@ impl Case {
             | IncidentEvent::CancelDispatch(_)
             | IncidentEvent::StartBilling(_) => None,
         };
+        if let IncidentEvent::Opened(opened) = event {
+            self.source = Some(opened.call.source);
+        }
+        let changed = if let IncidentEvent::Escalated(escalated) = event {
+            Some(escalated.priority)
+        } else if let IncidentEvent::Downgraded(downgraded) = event {
+            Some(downgraded.priority)
+        } else {
+            None
+        };
+        if let (Some(priority), Some(request)) = (changed, &mut self.request) {
+            request.priority = priority;
+        }
         self.ended |= matches!(
             event,
             IncidentEvent::Resolved(_)

@@ -2,7 +2,7 @@
 
 use super::event::FleetEvent;
 use super::refusal::UnitRefusal;
-use super::transition::{allowed_after, carries_patient, is_before_scene, may_follow};
+use super::transition::{allowed_after, carries_patient, is_at_scene, is_before_scene, may_follow};
 use super::unit::{Duty, EtaLeg, Leg, Mission, Report, Serving, Unit, UnitCommand};
 use serde_json::Value;
 use shers_contract::{
@@ -55,14 +55,15 @@ pub fn decide(unit: &Unit, command: &UnitCommand, now: Timestamp) -> Decision {
         }
         (
             Unit::Serving(unit),
-            UnitCommand::NoteEta { incident_id, leg, arrives_at, eta_source, change_ms, interval_ms },
+            UnitCommand::NoteEta { incident_id, leg, arrives_at, eta_source, off_route_m, change_ms, interval_ms },
         ) => {
             let Some((mission, at_leg)) = unit.mission() else { return Ok(Vec::new()) };
             let drives_there = at_leg.destination(mission).is_some_and(|(to, _)| to == *leg);
             let news = mission.incident_id == *incident_id
                 && drives_there
-                && worth_saying(mission, *leg, *arrives_at, now, *change_ms, *interval_ms);
-            Ok(if news { vec![eta_changed(unit, mission, *leg, *arrives_at, (eta_source, None))] } else { Vec::new() })
+                && (off_route_m.is_some() || worth_saying(mission, *leg, *arrives_at, now, *change_ms, *interval_ms));
+            let said = || eta_changed(unit, mission, *leg, *arrives_at, (eta_source, None, *off_route_m));
+            Ok(news.then(said).into_iter().collect())
         }
         (Unit::Serving(unit), UnitCommand::Divert { order, from_incident, min_remaining_ms }) => {
             divert(unit, order, from_incident, *min_remaining_ms, now)
@@ -74,7 +75,7 @@ pub fn decide(unit: &Unit, command: &UnitCommand, now: Timestamp) -> Decision {
             });
             let told = stalls.map(|(mission, _)| {
                 let leg = EtaLeg::Scene;
-                eta_changed(unit, mission, leg, *arrives_at, (eta_source, Some(reason.clone())))
+                eta_changed(unit, mission, leg, *arrives_at, (eta_source, Some(reason.clone()), None))
             });
             Ok(told.into_iter().collect())
         }
@@ -202,6 +203,15 @@ fn report_status(unit: &Serving, report: &Report) -> Decision {
     if !may_follow(current, report.status) {
         return Err(UnitRefusal::IllegalStatus { current, asked: report.status });
     }
+    if report.disposition.is_some() && !(report.status == UnitStatus::Cancelled && is_at_scene(current)) {
+        return Err(UnitRefusal::Invalid {
+            field: "/disposition".to_owned(),
+            detail: format!(
+                "a crew says how an incident ended with \"cancelled\" at the scene; this is {} when {current}",
+                report.status
+            ),
+        });
+    }
     let mut events = vec![FleetEvent::Unit(UnitEvent::status(report.status, change(unit, report)))];
     events.extend(end_of_assignment(unit, report).map(|end| FleetEvent::Dispatch(DispatchEvent::Unassigned(end))));
     Ok(events)
@@ -266,6 +276,7 @@ fn end_of_assignment(unit: &Serving, report: &Report) -> Option<Unassigned> {
         reason: given.unwrap_or_else(|| format!("the crew reported {} when {status}", report.status)),
         by: report.by.clone(),
         reopen,
+        disposition: report.disposition.filter(|_| report.status == UnitStatus::Cancelled && !reopen),
     })
 }
 
@@ -326,6 +337,7 @@ fn divert(unit: &Serving, order: &Assigned, from: &IncidentId, min_remaining_ms:
         reason: reason.clone(),
         by: order.by.clone(),
         reopen: true,
+        disposition: None,
     };
     let diverted = Diverted { incident_id: order.incident_id.clone(), from_incident_id: from.clone(), unit_id, reason };
     let mut events = vec![
@@ -352,6 +364,7 @@ fn turnout_passed(unit: &Serving, incident_id: &IncidentId, now: Timestamp) -> D
         hospital: None,
         crew_chose: false,
         loaded_distance_m: None,
+        disposition: None,
         reason: Some(format!("{} did not set out within the turnout limit", unit.profile.unit_id)),
         by: "dispatch".to_owned(),
     };
@@ -378,8 +391,14 @@ fn release(unit: &Serving, incident_id: &IncidentId, reason: &str, by: &str, reo
         loaded_distance_m: None,
         reason: Some(reason.to_owned()),
     };
-    let end =
-        Unassigned { incident_id: incident_id.clone(), unit_id, reason: reason.to_owned(), by: by.to_owned(), reopen };
+    let end = Unassigned {
+        incident_id: incident_id.clone(),
+        unit_id,
+        reason: reason.to_owned(),
+        by: by.to_owned(),
+        reopen,
+        disposition: None,
+    };
     Ok(vec![FleetEvent::Unit(UnitEvent::Cancelled(change)), FleetEvent::Dispatch(DispatchEvent::Unassigned(end))])
 }
 
@@ -401,7 +420,7 @@ fn eta_changed(
     mission: &Mission,
     leg: EtaLeg,
     arrives_at: Timestamp,
-    (eta_source, reason): (&str, Option<String>),
+    (eta_source, reason, off_route_m): (&str, Option<String>, Option<u32>),
 ) -> FleetEvent {
     FleetEvent::Dispatch(DispatchEvent::EtaChanged(EtaChanged {
         incident_id: mission.incident_id.clone(),
@@ -410,5 +429,6 @@ fn eta_changed(
         arrives_at,
         eta_source: eta_source.to_owned(),
         reason,
+        off_route_m,
     }))
 }

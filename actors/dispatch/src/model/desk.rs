@@ -31,10 +31,28 @@ pub struct Recommendation {
 pub struct Times {
     /// The best few, best first.
     pub best: Vec<Candidate>,
-    /// How many units were compared.
-    pub compared: usize,
+    /// Among whom.
+    pub compared: Compared,
     /// Who computed them.
     pub source: String,
+}
+
+/// Among whom the best were found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Compared {
+    /// So many units that may go.
+    Suitable(usize),
+    /// A whole fleet of so many; how many of them may go was not counted.
+    Fleet(usize),
+}
+
+impl Compared {
+    fn text(self) -> String {
+        match self {
+            Self::Suitable(count) => format!("the closest of {count} suitable free units by road"),
+            Self::Fleet(count) => format!("the closest suitable free unit of a fleet of {count} by road"),
+        }
+    }
 }
 
 /// Puts a recommendation together.
@@ -74,7 +92,7 @@ pub fn nowhere(incident_id: IncidentId, computed_at: Timestamp) -> Recommendatio
     }
 }
 
-fn closest(first: &Candidate, second: &Candidate, compared: usize) -> String {
+fn closest(first: &Candidate, second: &Candidate, compared: Compared) -> String {
     let lead_s = second.eta_s.saturating_sub(first.eta_s);
     let change = if lead_s == 0 {
         format!("both take the same time, so any delay of {} would make it {}", first.unit_id, second.unit_id)
@@ -82,8 +100,9 @@ fn closest(first: &Candidate, second: &Candidate, compared: usize) -> String {
         format!("it would be {} if {} lost more than {}", second.unit_id, first.unit_id, duration_text(lead_s))
     };
     format!(
-        "{} is the closest of {compared} suitable free units by road: {} ({}); next is {} with {} ({}); {change}.",
+        "{} is {}: {} ({}); next is {} with {} ({}); {change}.",
         first.unit_id,
+        compared.text(),
         duration_text(first.eta_s),
         distance_text(first.distance_m),
         second.unit_id,
@@ -162,7 +181,8 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// Takes over what a request says now. A priority is never lowered and a location never forgotten.
+    /// Takes over what a request says now. A request never lowers the priority (only [`Self::set_priority`] does) and a
+    /// location is never forgotten.
     pub fn learn(&mut self, request: &RequestDispatch, traceparent: Option<Traceparent>, exercise: bool) -> Known {
         let old = self.known.get(&request.incident_id).cloned();
         let waited = self.remove_rank(&request.incident_id);
@@ -184,6 +204,18 @@ impl Queue {
             self.waiting.insert(rank(&known.request));
         }
         known
+    }
+
+    /// A person or a deadline changed how urgent it is. Gives what is known now, if that changed.
+    pub fn set_priority(&mut self, incident: &IncidentId, priority: Priority) -> Option<Known> {
+        let known = self.known.get(incident).filter(|known| known.request.priority != priority).cloned()?;
+        let waited = self.remove_rank(incident);
+        let known = Known { request: RequestDispatch { priority, ..known.request.clone() }, ..known };
+        if waited {
+            self.waiting.insert(rank(&known.request));
+        }
+        self.known.insert(incident.clone(), known.clone());
+        Some(known)
     }
 
     /// Puts back what was read from the log.

@@ -7,11 +7,11 @@
 
 use super::desk::duration_text;
 use super::joint::weight;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use shers_contract::{IncidentId, UnitId, incident::Priority};
 
 /// What dispatch does with a diversion that pays.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Diversion {
     /// Nothing.

@@ -66,6 +66,10 @@ pub struct Fleet {
     units: BTreeMap<UnitId, Seen>,
     at_work: BTreeMap<IncidentId, BTreeSet<UnitId>>,
     stations: BTreeMap<StationId, LatLon>,
+    /// Fixes that are believed to say where their unit is, the oldest first.
+    fresh: BTreeSet<(Timestamp, UnitId)>,
+    /// Units whose actor is in quarantine: nobody would hear of an order to them.
+    quarantined: BTreeSet<UnitId>,
 }
 
 /// Why a unit can't be sent.
@@ -87,6 +91,8 @@ pub enum Unfit {
     Stale(i64),
     /// No road leads from there to the scene.
     NoRoute(String),
+    /// Its actor is in quarantine until a person releases it.
+    Quarantined,
 }
 
 impl Unfit {
@@ -102,6 +108,7 @@ impl Unfit {
             Self::NoPosition => "position unknown".to_owned(),
             Self::Stale(minutes) => format!("last position is {minutes} min old"),
             Self::NoRoute(why) => why.clone(),
+            Self::Quarantined => "in quarantine until a person releases it".to_owned(),
         }
     }
     /// The group it counts to in a sentence.
@@ -114,6 +121,7 @@ impl Unfit {
             Self::NoRoute(_) => "off the road network".to_owned(),
             Self::Lacks(need) => format!("without {need}"),
             Self::TakenOff => "taken off this incident before".to_owned(),
+            Self::Quarantined => "in quarantine".to_owned(),
             Self::OutOfService | Self::OffShift => self.text(),
         }
     }
@@ -149,7 +157,9 @@ impl Fleet {
             self.left(&incident, id);
         }
         let Some(serving) = unit.serving() else {
-            self.units.remove(id);
+            if let Some(fix) = self.units.remove(id).and_then(|seen| seen.fix) {
+                self.fresh.remove(&(fix.at, id.clone()));
+            }
             return false;
         };
         if let Some(incident) = serving.incident() {
@@ -175,7 +185,10 @@ impl Fleet {
         if let Some(seen) = self.units.get_mut(id)
             && seen.fix.is_none_or(|fix| fix.at < position.at)
         {
-            seen.fix = Some(position);
+            if let Some(old) = seen.fix.replace(position) {
+                self.fresh.remove(&(old.at, id.clone()));
+            }
+            self.fresh.insert((position.at, id.clone()));
             if seen.still.is_none_or(|still| still.location.distance_m(&position.location) > STILL_M) {
                 seen.still = Some(position);
             }
@@ -185,6 +198,34 @@ impl Fleet {
     /// Takes over where a station is.
     pub fn place_station(&mut self, id: StationId, location: LatLon) {
         self.stations.insert(id, location);
+    }
+
+    /// The units whose last fix went stale since this was last asked: they stand elsewhere now, or nowhere.
+    pub fn gone_stale(&mut self, now: Timestamp, stale_ms: i64) -> Vec<UnitId> {
+        let mut stale = Vec::new();
+        while let Some((_, id)) = self.fresh.first().filter(|(at, _)| now.ms_since(*at) > stale_ms) {
+            stale.push(id.clone());
+            self.fresh.pop_first();
+        }
+        stale
+    }
+
+    /// Where a unit is believed to be, if anywhere.
+    #[must_use]
+    pub fn place_of(&self, id: &UnitId, now: Timestamp, stale_ms: i64) -> Option<LatLon> {
+        self.whereabouts(self.units.get(id)?, now, stale_ms).ok()
+    }
+
+    /// How many units there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.units.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.units.is_empty()
     }
 
     /// Units on their way that have not moved for `limit_ms`, or were not heard of, and are not flagged yet.
@@ -290,7 +331,7 @@ impl Fleet {
     pub fn screen(&self, demand: &Demand<'_>) -> Screened {
         let mut screened = Screened::default();
         for (id, seen) in &self.units {
-            match self.fitness(seen, demand) {
+            match self.fitness(id, seen, demand) {
                 Ok(from) => screened.fit.push((id.clone(), from)),
                 Err(unfit) => screened.unfit.push((id.clone(), unfit)),
             }
@@ -298,7 +339,21 @@ impl Fleet {
         screened
     }
 
-    fn fitness(&self, seen: &Seen, demand: &Demand<'_>) -> Result<LatLon, Unfit> {
+    /// Whether one unit may be sent.
+    ///
+    /// # Errors
+    /// Why not; `None` for a unit that nobody knows.
+    pub fn may_go(&self, id: &UnitId, demand: &Demand<'_>) -> Result<(), Option<Unfit>> {
+        let seen = self.units.get(id).ok_or(None)?;
+        self.fitness(id, seen, demand).map(|_| ()).map_err(Some)
+    }
+
+    /// Says whose actors are in quarantine now.
+    pub fn quarantine(&mut self, units: BTreeSet<UnitId>) {
+        self.quarantined = units;
+    }
+
+    fn fitness(&self, id: &UnitId, seen: &Seen, demand: &Demand<'_>) -> Result<LatLon, Unfit> {
         match &seen.unit.duty {
             Duty::Busy { mission, leg } => {
                 return Err(Unfit::Busy(format!("{} for incident {}", leg.status(), mission.incident_id)));
@@ -308,6 +363,9 @@ impl Fleet {
                 return Err(Unfit::TakenOff);
             }
             Duty::Free { .. } => {}
+        }
+        if self.quarantined.contains(id) {
+            return Err(Unfit::Quarantined);
         }
         if !seen.unit.on_shift(demand.now) {
             return Err(Unfit::OffShift);

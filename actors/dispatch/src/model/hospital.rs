@@ -10,7 +10,7 @@ use shers_contract::{
     IncidentId, LatLon, Problem, Timestamp,
     api::Answer,
     care::{Hospital, HospitalEvent, HospitalState},
-    dispatch::HospitalChoice,
+    dispatch::{HospitalChoice, HospitalRunnerUp},
 };
 use shers_runtime::{Aggregate, NoEffect};
 
@@ -163,35 +163,57 @@ impl Drive<'_> {
     }
 }
 
-/// The choice among `drives` (all of one group), with its sentence. Equal totals: the shorter drive, then the id.
-#[must_use]
-pub fn choose(suits: Suitability, drives: &[Drive<'_>], source: &str) -> Option<HospitalChoice> {
+/// Drives of one group, the soonest first. Equal totals: the shorter drive, then the id.
+fn in_order<'a, 'b>(drives: &'b [Drive<'a>]) -> Vec<&'b Drive<'a>> {
     let mut drives: Vec<&Drive<'_>> = drives.iter().collect();
     drives.sort_by_key(|drive| (drive.total_s(), drive.drive_s, drive.hospital.hospital_id.clone()));
-    let best = *drives.first()?;
+    drives
+}
+
+/// The choice among the groups of [`by_suitability`] with their drives, best suited first, and the second best with it.
+#[must_use]
+pub fn choose(groups: &[(Suitability, Vec<Drive<'_>>)], source: &str) -> Option<HospitalChoice> {
+    let mut ranked = groups.iter().flat_map(|(suits, drives)| in_order(drives).into_iter().map(move |d| (*suits, d)));
+    let (suits, best) = ranked.next()?;
+    let next = ranked.next();
     let kind = match (suits.lacks, suits.passes_by) {
         (false, false) => "the soonest suitable open hospital",
         (false, true) => "the soonest suitable hospital, though it asks to be passed by; no other suitable one is open",
         (true, false) => "the soonest open hospital; none that takes patients can do all that is needed",
         (true, true) => "the soonest hospital that takes patients at all",
     };
-    let next = drives.get(1).map_or_else(String::new, |next| {
+    let second = next.map_or_else(String::new, |(next_suits, next)| {
         let (drive, door) = (duration_text(next.drive_s), duration_text(next.door_s));
-        format!("; next is {} with {drive} and {door} at the door", next.hospital.name)
+        let less = match (next_suits.lacks && !suits.lacks, next_suits.passes_by && !suits.passes_by) {
+            (true, _) => ", which can't do all that is needed",
+            (false, true) => ", which asks to be passed by",
+            (false, false) => "",
+        };
+        format!("; next is {} with {drive} and {door} at the door{less}", next.hospital.name)
     });
     let (drive, way) = (duration_text(best.drive_s), distance_text(best.distance_m));
     let reason = format!(
-        "{} is {kind}: {drive} ({way}) by {source} and {} at the door{next}.",
+        "{} is {kind}: {drive} ({way}) by {source} and {} at the door{second}.",
         best.hospital.name,
         duration_text(best.door_s)
     );
-    Some(choice(best, reason))
+    Some(HospitalChoice { next: next.map(|(_, next)| runner_up(next)), ..choice(best, reason) })
 }
 
 /// The crew's own choice.
 #[must_use]
 pub fn chosen_by_crew(drive: &Drive<'_>) -> HospitalChoice {
-    choice(drive, format!("The crew chose {}.", drive.hospital.name))
+    HospitalChoice { door_s: None, ..choice(drive, format!("The crew chose {}.", drive.hospital.name)) }
+}
+
+fn runner_up(drive: &Drive<'_>) -> HospitalRunnerUp {
+    HospitalRunnerUp {
+        hospital_id: drive.hospital.hospital_id.clone(),
+        name: drive.hospital.name.clone(),
+        drive_s: drive.drive_s,
+        distance_m: drive.distance_m,
+        door_s: drive.door_s,
+    }
 }
 
 fn choice(drive: &Drive<'_>, reason: String) -> HospitalChoice {
@@ -202,6 +224,8 @@ fn choice(drive: &Drive<'_>, reason: String) -> HospitalChoice {
         drive_s: drive.drive_s,
         distance_m: drive.distance_m,
         reason,
+        door_s: Some(drive.door_s),
+        next: None,
     }
 }
 

@@ -8,8 +8,10 @@
 //! - [`diversion`]: whether a unit on its way is moved to a sicker patient.
 //! - [`joint`]: several waiting incidents and several free units at once.
 //! - [`case`]: what the log says about an incident.
+//! - [`mode`]: whether dispatch sends a unit by itself or a person does.
 //! - [`breaker`]: whether a provider of drive times that failed is asked again.
 //! - [`positions`]: which fixes are believed.
+//! - [`way`]: how far a unit is from the way it is expected to take.
 
 pub mod breaker;
 pub mod case;
@@ -20,8 +22,10 @@ pub mod event;
 pub mod fleet;
 pub mod hospital;
 pub mod joint;
+pub mod mode;
 pub mod positions;
 pub mod refusal;
 pub mod transition;
 pub mod unit;
 pub mod wait;
+pub mod way;

@@ -53,6 +53,12 @@ pub const fn is_before_scene(status: UnitStatus) -> bool {
     matches!(status, Reserved | Assigned | Enroute)
 }
 
+/// Whether the crew is at the scene or with the patient, and can clear there.
+#[must_use]
+pub const fn is_at_scene(status: UnitStatus) -> bool {
+    matches!(status, OnScene | AtPatient)
+}
+
 /// The status of an FMS digit (German radio status). 4 is "at the scene".
 #[must_use]
 pub const fn from_fms(digit: u8) -> Option<UnitStatus> {

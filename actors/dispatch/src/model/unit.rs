@@ -18,6 +18,7 @@ use shers_contract::{
     dispatch::{
         Assigned, DispatchEvent, EtaChanged, HospitalChoice, StatusChanged, UnitEvent, UnitProfile, UnitStatus,
     },
+    incident::Disposition,
 };
 use shers_runtime::{Aggregate, NoEffect};
 
@@ -275,6 +276,8 @@ pub enum UnitCommand {
         arrives_at: Timestamp,
         /// Who computed it.
         eta_source: String,
+        /// How far it was from its expected way, in metres, if that is why; then it is said however small the change.
+        off_route_m: Option<u32>,
         /// Smallest change worth saying, in milliseconds.
         change_ms: i64,
         /// Shortest time between two announcements, in milliseconds.
@@ -326,6 +329,8 @@ pub struct Report {
     pub loaded_distance_m: Option<u32>,
     /// Why.
     pub reason: Option<String>,
+    /// How the incident ended, from a crew that clears at the scene.
+    pub disposition: Option<Disposition>,
     /// By whom.
     pub by: String,
 }

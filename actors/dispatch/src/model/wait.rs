@@ -33,6 +33,8 @@ pub enum WaitCommand {
         reason: String,
         /// Units that can't go.
         excluded: Vec<Excluded>,
+        /// A person sends the unit.
+        by_person: bool,
     },
     /// A unit goes, or none is needed.
     End {
@@ -75,10 +77,14 @@ impl Aggregate for Wait {
 
     fn decide(&self, command: &WaitCommand, _now: Timestamp) -> Result<Vec<WaitEvent>, WaitRefusal> {
         Ok(match (self, command) {
-            (Self::Waiting(waiting), WaitCommand::Wait { request, .. }) if waiting.request == **request => Vec::new(),
-            (Self::Idle | Self::Waiting(_), WaitCommand::Wait { request, reason, excluded }) => {
+            (Self::Waiting(waiting), WaitCommand::Wait { request, by_person, .. })
+                if waiting.request == **request && waiting.by_person == *by_person =>
+            {
+                Vec::new()
+            }
+            (Self::Idle | Self::Waiting(_), WaitCommand::Wait { request, reason, excluded, by_person }) => {
                 let (request, reason, excluded) = ((**request).clone(), reason.clone(), excluded.clone());
-                vec![WaitEvent::Waiting(Waiting { request, reason, excluded })]
+                vec![WaitEvent::Waiting(Waiting { request, reason, excluded, by_person: *by_person })]
             }
             (Self::Idle, WaitCommand::End { .. }) => Vec::new(),
             (Self::Waiting(_), WaitCommand::End { incident_id, unit_id, reason }) => {

@@ -1,16 +1,17 @@
 //! A small world for the service's tests: one store in memory, the service over it, and waiting for events
 //! without sleeping.
 
+use futures::future::BoxFuture;
 use serde_json::{Value, json};
 use shers_contract::api::{Answer, Call, Principal, Request, Role};
 use shers_contract::envelope::StreamName;
 use shers_contract::incident::{CancelDispatch, IncidentEvent, Priority, RequestDispatch};
-use shers_contract::{DomainEvent, IncidentId, LatLon, Problem, Traceparent, UnitId};
+use shers_contract::{DomainEvent, IncidentId, LatLon, Problem, Timestamp, Traceparent, UnitId};
 use shers_dispatch::Settings;
-use shers_dispatch::gateway::StraightLine;
+use shers_dispatch::gateway::{EtaSource, StraightLine};
 use shers_runtime::store::Expected;
 use shers_runtime::testing::{MemoryStore, TEST_START, deps_at};
-use shers_runtime::{Append, Commit, Deps, Endpoint, NewEvent, Store};
+use shers_runtime::{Append, Clock, Commit, Deps, Endpoint, NewEvent, Store};
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
@@ -22,9 +23,21 @@ pub struct World {
     pub endpoint: Arc<dyn Endpoint>,
 }
 
+/// A clock that shows when the tests begin, whatever passes.
+struct Frozen;
+
+impl Clock for Frozen {
+    fn now(&self) -> Timestamp {
+        TEST_START
+    }
+    fn sleep_until(&self, at: Timestamp) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(at.until_from(TEST_START)))
+    }
+}
+
 /// Runs a test on an arbiter of its own.
 pub fn on_arbiter<F: Future<Output = ()>>(test: F) {
-    let limit = async { tokio::time::timeout(Duration::from_secs(20), test).await.expect("the test ends in time") };
+    let limit = async { tokio::time::timeout(Duration::from_secs(120), test).await.expect("the test ends in time") };
     actix_rt::System::new().block_on(limit);
 }
 
@@ -63,19 +76,38 @@ impl World {
 
     /// The same with other settings.
     pub async fn with(store: Arc<MemoryStore>, later_s: i64, settings: Settings) -> Self {
+        Self::by(store, later_s, settings, Arc::new(StraightLine::default())).await
+    }
+
+    /// The same with drive times by `source`.
+    pub async fn by(store: Arc<MemoryStore>, later_s: i64, settings: Settings, source: Arc<dyn EtaSource>) -> Self {
         let deps = deps_at(Arc::clone(&store) as Arc<dyn Store>, TEST_START.plus_ms(later_s * 1_000));
+        let started = shers_dispatch::start(deps.clone(), settings, source).await;
+        Self { store, deps, endpoint: started.expect("starts") }
+    }
+
+    /// The service at a time that stands still, so that two runs differ in nothing.
+    pub async fn frozen(settings: Settings) -> Self {
+        let store = MemoryStore::new();
+        let mut deps = deps_at(Arc::clone(&store) as Arc<dyn Store>, TEST_START);
+        deps.clock = Arc::new(Frozen);
         let started = shers_dispatch::start(deps.clone(), settings, Arc::new(StraightLine::default())).await;
         Self { store, deps, endpoint: started.expect("starts") }
     }
 
     pub async fn ask(&self, request: Request) -> Result<Answer, Problem> {
+        self.ask_if(request, None).await
+    }
+
+    /// Asks on the condition that the thing still has this version.
+    pub async fn ask_if(&self, request: Request, if_match: Option<u64>) -> Result<Answer, Problem> {
         let call = Call {
             id: self.deps.ids.uuid(self.deps.clock.now()),
             principal: Principal { subject: "anna".into(), role: Role::Dispatcher },
             traceparent: Traceparent { trace_id: 7, span_id: 9 },
             exercise: false,
             idempotency: None,
-            if_match: None,
+            if_match,
             request,
         };
         self.endpoint.call(call).await
@@ -158,7 +190,7 @@ impl World {
             if found.len() >= count {
                 return found;
             }
-            let waited = tokio::time::timeout(Duration::from_secs(10), head.changed()).await;
+            let waited = tokio::time::timeout(Duration::from_secs(60), head.changed()).await;
             assert!(waited.is_ok(), "no {count}. {kind} comes; there is {:?}", self.store.kinds());
         }
     }

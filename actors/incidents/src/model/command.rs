@@ -73,6 +73,11 @@ pub enum UnitNews {
     },
     /// It no longer works for the incident.
     Released,
+    /// Its crew cleared at the scene and says how the incident ended.
+    Cleared {
+        /// How.
+        disposition: Disposition,
+    },
 }
 
 /// How the bill ended.
@@ -110,6 +115,13 @@ pub enum Command {
     },
     /// A person makes it more urgent.
     Escalate {
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+    /// A person makes it less urgent.
+    Downgrade {
         /// Who.
         by: String,
         /// Why.

@@ -3,7 +3,7 @@
 //! States: `Unopened` → `Open` → `Resolved` → `Closed`, or `Open` → `Cancelled`.
 //!
 //! Invariants:
-//! - The priority never goes down by itself; nothing lowers it at all.
+//! - The priority never goes down by itself: only a person lowers it, one step at a time, with a reason.
 //! - Only a person's acknowledgement (or the end) stops the escalations. That a unit was assigned does
 //!   not: dispatch assigns by itself, and the deadline is there so that a person looks. A passed deadline
 //!   raises the level, not the medical priority, which would push others back in the queue.
@@ -18,7 +18,7 @@ use super::{steps, view};
 use shers_contract::{
     HospitalId, IncidentId, Timestamp, UnitId,
     api::Answer,
-    incident::{Acknowledged, Closed, Disposition, Escalated, IncidentEvent},
+    incident::{Acknowledged, Closed, Disposition, Downgraded, Escalated, IncidentEvent},
 };
 use shers_runtime::{Aggregate, NoEffect};
 
@@ -150,6 +150,28 @@ impl Incident {
         }
     }
 
+    /// One step less urgent. Dispatch hears of it by the event, and by a new request as long as no unit goes.
+    fn downgrade(&self, by: &str, reason: &str) -> Decision {
+        match self {
+            Self::Unopened => Err(Refusal::Unknown),
+            Self::Open(case) => {
+                let priority = steps::less_urgent(case.priority);
+                if priority == case.priority {
+                    return self.refuse("downgraded", "it has the lowest priority already; resolve or cancel it");
+                }
+                let (previous, reason, by) = (case.priority, reason.to_owned(), by.to_owned());
+                let mut events = vec![IncidentEvent::Downgraded(Downgraded { reason, by, previous, priority })];
+                if case.working_unit().is_none() {
+                    events.push(IncidentEvent::RequestDispatch(Case { priority, ..Case::clone(case) }.request()));
+                }
+                Ok(events)
+            }
+            Self::Resolved { .. } | Self::Closed { .. } | Self::Cancelled { .. } => {
+                self.refuse("downgraded", "it is over")
+            }
+        }
+    }
+
     /// A deadline that is not (or no longer) due gives nothing: it may come late or twice.
     fn overdue(&self, now: Timestamp) -> Decision {
         let Self::Open(case) = self else { return NOTHING_NEW };
@@ -235,6 +257,7 @@ impl Aggregate for Incident {
             Command::ReceiveCall(call) => self.receive(call, now),
             Command::Acknowledge { by } => self.acknowledge(by),
             Command::Escalate { by, reason } => self.escalate(by, reason),
+            Command::Downgrade { by, reason } => self.downgrade(by, reason),
             Command::Overdue => self.overdue(now),
             Command::Resolve { by, disposition } => self.resolve(by, *disposition, now),
             Command::Close { by } => self.close(by),
@@ -271,6 +294,7 @@ impl Aggregate for Incident {
             IncidentEvent::CallJoined(_)
             | IncidentEvent::Acknowledged(_)
             | IncidentEvent::Escalated(_)
+            | IncidentEvent::Downgraded(_)
             | IncidentEvent::UnitChanged(_)
             | IncidentEvent::Resolved(_)
             | IncidentEvent::Closed(_)
@@ -332,6 +356,7 @@ fn note(case: &mut Case, event: &IncidentEvent) {
                 *overdue = overdue.saturating_add(u8::from(escalated.by.is_none()));
             }
         }
+        IncidentEvent::Downgraded(downgraded) => case.priority = downgraded.priority,
         IncidentEvent::UnitChanged(change) => case.follow(change),
         IncidentEvent::SendNotification(send) => case.told.push(send.notification_id.clone()),
         IncidentEvent::StartBilling(_) => case.billed = true,

@@ -129,6 +129,10 @@ pub fn act(action: IncidentAction, by: &str, limits: TextLimits) -> Result<Comma
             check_text("/reason", &reason, limits)?;
             Command::Cancel { by, reason: reason.trim().to_owned() }
         }
+        IncidentAction::Downgrade { reason } => {
+            check_text("/reason", &reason, limits)?;
+            Command::Downgrade { by, reason: reason.trim().to_owned() }
+        }
         IncidentAction::Escalate { reason } => {
             check_text("/reason", &reason, limits)?;
             Command::Escalate { by, reason: reason.trim().to_owned() }

@@ -52,7 +52,10 @@ fn of_dispatch(event: DispatchEvent) -> Option<Addressed> {
         DispatchEvent::Assigned(a) => {
             Some(follow(a.incident_id, a.unit_id, UnitNews::Assigned { eta_s: a.eta_s, level_of_care: None }))
         }
-        DispatchEvent::Unassigned(u) => Some(follow(u.incident_id, u.unit_id, UnitNews::Released)),
+        DispatchEvent::Unassigned(u) => {
+            let cleared = u.disposition.map(|disposition| UnitNews::Cleared { disposition });
+            Some(follow(u.incident_id, u.unit_id, cleared.unwrap_or(UnitNews::Released)))
+        }
         // The sicker patient's incident hears of it by the assignment that goes with it.
         DispatchEvent::Diverted(d) => Some(follow(d.from_incident_id, d.unit_id, UnitNews::Released)),
         // Dispatch keeps what waits and what it expects; the timeline shows its own events.

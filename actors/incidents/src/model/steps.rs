@@ -1,7 +1,7 @@
 //! The events that each step of an open incident gives. Which steps a state allows is decided in
 //! [`super::incident`].
 
-use super::case::{Case, Phase};
+use super::case::{Case, Phase, UnitWork};
 use super::command::{NewCall, UnitNews};
 use shers_contract::{
     HospitalId, Timestamp, UnitId,
@@ -126,6 +126,8 @@ pub(super) fn follow(case: &Case, unit_id: &UnitId, news: &UnitNews, now: Timest
             );
             events
         }
+        // Its status came first and has freed it already, so only whether it ever worked for this one counts.
+        UnitNews::Cleared { disposition } if known.is_some() => cleared(case, unit_id, *disposition, now),
         UnitNews::HandedOver { hospital_id, distance_m } => {
             hand_over(case, unit_id, hospital_id.clone(), *distance_m, now)
         }
@@ -137,8 +139,31 @@ pub(super) fn follow(case: &Case, unit_id: &UnitId, news: &UnitNews, now: Timest
         | UnitNews::OnScene
         | UnitNews::Onboard { .. }
         | UnitNews::Arrived { .. }
+        | UnitNews::Cleared { .. }
         | UnitNews::Released => Vec::new(),
     }
+}
+
+/// The crew is free again. When nobody else works for it, its word ends the incident: a patient who refuses
+/// transport needs no further unit.
+fn cleared(case: &Case, unit_id: &UnitId, disposition: Disposition, now: Timestamp) -> Vec<IncidentEvent> {
+    let works = |unit: &UnitWork| unit.phase.is_some();
+    let mut events = Vec::new();
+    if case.unit(unit_id).is_some_and(works) {
+        events.push(IncidentEvent::UnitChanged(changed(unit_id, UnitStatus::Available)));
+    }
+    if case.units.iter().any(|unit| unit.unit_id != *unit_id && works(unit)) {
+        return events;
+    }
+    events.push(IncidentEvent::Resolved(Resolved {
+        disposition,
+        by: None,
+        unit_id: Some(unit_id.clone()),
+        hospital_id: None,
+    }));
+    events.push(call_back(case, "the crew cleared at the scene"));
+    events.extend(start_billing(case, Some(unit_id), None, disposition, now));
+    events
 }
 
 /// Ends it by the hand-over. Other units that still work for it are called back.
@@ -196,6 +221,11 @@ fn changed(unit_id: &UnitId, status: UnitStatus) -> UnitChanged {
         hospital_id: None,
         loaded_distance_m: None,
     }
+}
+
+/// One step less urgent; the least urgent stays.
+pub(super) fn less_urgent(priority: Priority) -> Priority {
+    Priority::try_from(priority.get().saturating_add(1)).unwrap_or(Priority::P4)
 }
 
 /// One step more urgent; the most urgent stays.

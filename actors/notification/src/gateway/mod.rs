@@ -1,8 +1,10 @@
 //! The outside of this service: what carries messages to people.
 //!
-//! [`sandbox`] is built in. Amazon SNS (text messages) and SES (e-mail) have their place beside it behind
-//! the cargo feature `providers`.
+//! [`sandbox`] is built in. Amazon SNS (text messages) and SES (e-mail) stand beside it behind the cargo
+//! feature `providers`.
 
+#[cfg(feature = "providers")]
+pub mod aws;
 pub mod sandbox;
 
 use async_trait::async_trait;

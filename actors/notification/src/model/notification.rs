@@ -8,7 +8,7 @@
 //! - A claim whose end is not known is never simply sent again: the effect says which earlier attempts
 //!   are in doubt, and the performer asks the provider about them first.
 //! - An attempt with an unknown outcome is repeated to the same target at most `ambiguous_repeats` times,
-//!   a failed one at most `attempts_per_target` times; then the next target is tried.
+//!   marked as a repeat in the log and in the text, a failed one at most `attempts_per_target` times; then the next target is tried.
 //! - The first target that the provider takes the message for ends it. `Ended` is final.
 
 use shers_contract::{
@@ -175,11 +175,13 @@ impl Letter {
     /// The claim of the next attempt, to the target at `place`.
     fn claim(&self, place: usize) -> Option<NotificationEvent> {
         let target = self.plan.get(place)?.clone();
+        let repeats = self.in_doubt.last().copied().filter(|_| self.tries > 0 && place == self.place);
         Some(NotificationEvent::Attempted(Attempted {
             notification_id: self.request.notification_id.clone(),
             attempt: self.attempts.saturating_add(1),
             target,
             provider: self.policy.provider.clone(),
+            repeats,
         }))
     }
 
@@ -245,10 +247,9 @@ impl Letter {
 
 fn queue(queued: &Queued) -> Events {
     let letter = Letter::begin(queued);
-    let next = letter.claim(0).unwrap_or_else(|| {
-        NotificationEvent::Failed(
-            letter.ended(Some("nobody to try: no contact with an address who wants messages".into())),
-        )
+    let next = letter.claim(0).filter(|_| queued.quiet.is_none()).unwrap_or_else(|| {
+        let nobody = || "nobody to try: no contact with an address who wants messages".to_owned();
+        NotificationEvent::Failed(letter.ended(Some(queued.quiet.clone().unwrap_or_else(nobody))))
     });
     vec![NotificationEvent::Queued(queued.clone()), next]
 }

@@ -17,6 +17,8 @@ pub struct Facts<'a> {
     pub hospital: Option<&'a str>,
     /// A drill: the text must not frighten anybody.
     pub exercise: bool,
+    /// The same may have arrived already.
+    pub repeat: bool,
 }
 
 /// A text to send.
@@ -32,10 +34,15 @@ pub struct Text {
 #[must_use]
 pub fn render(template: Template, facts: &Facts<'_>) -> Text {
     let primary = facts.language.split('-').next().unwrap_or_default();
-    let (subject, body) =
-        if primary.eq_ignore_ascii_case("de") { german(template, facts) } else { english(template, facts) };
-    let prefix = if facts.exercise { "EXERCISE " } else { "" };
-    Text { subject: format!("{prefix}{subject}"), body: format!("{prefix}{body}") }
+    let german_wanted = primary.eq_ignore_ascii_case("de");
+    let (subject, body) = if german_wanted { german(template, facts) } else { english(template, facts) };
+    let exercise = if facts.exercise { "EXERCISE " } else { "" };
+    let repeat = match (facts.repeat, german_wanted) {
+        (false, _) => "",
+        (true, true) => "(Wiederholung) ",
+        (true, false) => "(repeated) ",
+    };
+    Text { subject: format!("{exercise}{repeat}{subject}"), body: format!("{exercise}{repeat}{body}") }
 }
 
 fn english(template: Template, facts: &Facts<'_>) -> (&'static str, String) {
@@ -112,6 +119,7 @@ mod tests {
         eta_min: Some(7),
         hospital: Some("Landesspital"),
         exercise: false,
+        repeat: false,
     };
 
     fn check(template: Template, facts: &Facts<'_>, want: &str) {
@@ -133,12 +141,24 @@ mod tests {
     }
 
     #[test]
+    fn a_repeat_says_so_in_the_contacts_language() {
+        let repeat = Facts { repeat: true, ..FACTS };
+        check(
+            Template::UnitEnroute,
+            &repeat,
+            "(repeated) Kim: an ambulance is on its way to Max, about 7 minutes away.",
+        );
+        let german = render(Template::Cancelled, &Facts { language: "de", ..repeat });
+        assert!(german.body.starts_with("(Wiederholung) ") && german.subject.starts_with("(Wiederholung) "));
+    }
+
+    #[test]
     fn every_text_of_a_drill_says_so_first() {
         for template in
             [Template::EmergencyDetected, Template::UnitEnroute, Template::ArrivedAtHospital, Template::Cancelled]
         {
             for language in ["en", "de"] {
-                let text = render(template, &Facts { language, exercise: true, ..FACTS });
+                let text = render(template, &Facts { language, exercise: true, repeat: true, ..FACTS });
                 assert!(text.body.starts_with("EXERCISE ") && text.subject.starts_with("EXERCISE "), "{text:?}");
                 assert!(text.body.chars().count() <= 160, "longer than a text message: {text:?}");
             }

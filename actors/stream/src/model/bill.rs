@@ -40,6 +40,9 @@ pub struct BillDoc {
     pub attention: Option<String>,
     /// 1, 2 …
     pub attempt: u16,
+    /// Tries of this step that did not end.
+    #[serde(default)]
+    pub tries: u16,
     /// Lines by the tariff.
     pub lines: Vec<BillLine>,
     /// Their sum.
@@ -105,6 +108,7 @@ impl BillDoc {
             step: None,
             attention: None,
             attempt: 0,
+            tries: 0,
             lines: Vec::new(),
             total: None,
             insurer: None,
@@ -207,6 +211,10 @@ impl BillDoc {
     }
 
     fn pending(&mut self, pending: &Pending) -> String {
+        let same = self.step == Some(pending.step) && pending.order.is_none();
+        // A stuck bill that goes on counts anew.
+        let before = if same && self.attention.is_none() { self.tries } else { 0 };
+        self.tries = before.saturating_add(u16::from(pending.retry_at.is_some()));
         self.state = BillState::Pending;
         self.step = Some(pending.step);
         self.attention = None;
@@ -239,5 +247,6 @@ impl BillDoc {
         self.step = Some(Step::Settled);
         self.attention = None;
         self.retry_at = None;
+        self.tries = 0;
     }
 }

@@ -149,6 +149,9 @@ pub struct IncidentDoc {
     pub assignment: Option<Box<Assigned>>,
     /// Why no unit goes.
     pub waiting_reason: Option<String>,
+    /// It waits for a person, who sends units to incidents of its kind.
+    #[serde(default)]
+    pub waits_for_person: bool,
     /// Where the patient is brought.
     pub hospital: Option<HospitalChoice>,
     /// Where the patient was handed over.
@@ -210,6 +213,7 @@ impl IncidentDoc {
             eta_at: None,
             assignment: None,
             waiting_reason: None,
+            waits_for_person: false,
             hospital: None,
             hospital_id: None,
             disposition: None,
@@ -262,7 +266,7 @@ impl IncidentDoc {
                 }
             }
             Event::Dispatch(event) => self.dispatched(event, fact.at),
-            Event::WaitEnded(_) => self.waiting_reason = None,
+            Event::WaitEnded(_) => self.waits_no_more(),
             Event::Billing(event) => self.billed(event),
             Event::Hospital(_) | Event::Notification(_) => {}
         }
@@ -303,6 +307,7 @@ impl IncidentDoc {
                 self.priority = escalated.priority;
                 self.acknowledge_by = escalated.next_at;
             }
+            IncidentEvent::Downgraded(downgraded) => self.priority = downgraded.priority,
             IncidentEvent::Resolved(resolved) => {
                 self.status = Status::Resolved;
                 self.disposition = Some(resolved.disposition);
@@ -331,9 +336,14 @@ impl IncidentDoc {
         }
     }
 
+    fn waits_no_more(&mut self) {
+        self.waiting_reason = None;
+        self.waits_for_person = false;
+    }
+
     fn nothing_awaited(&mut self) {
         self.acknowledge_by = None;
-        self.waiting_reason = None;
+        self.waits_no_more();
         self.eta_at = None;
     }
 
@@ -361,7 +371,7 @@ impl IncidentDoc {
         }
         self.unit_id = Some(change.unit_id.clone());
         self.unit_status = Some(status);
-        self.waiting_reason = None;
+        self.waits_no_more();
         match status {
             UnitStatus::Onboard => {
                 self.hospital.clone_from(&change.hospital);
@@ -396,7 +406,7 @@ impl IncidentDoc {
                 self.unit_id = Some(assigned.unit_id.clone());
                 self.eta_at = Some(at.plus_ms(i64::from(assigned.eta_s) * 1000));
                 self.assignment = Some(Box::new(assigned.clone()));
-                self.waiting_reason = None;
+                self.waits_no_more();
             }
             DispatchEvent::Unassigned(unassigned) => {
                 if self.is_mine(&unassigned.unit_id) {
@@ -413,6 +423,7 @@ impl IncidentDoc {
             DispatchEvent::Waiting(waiting) => {
                 if self.unit_id.is_none() && !self.status.is_ended() {
                     self.waiting_reason = Some(waiting.reason.clone());
+                    self.waits_for_person = waiting.by_person;
                 }
             }
             DispatchEvent::EtaChanged(eta) => {

@@ -6,12 +6,13 @@
 //! late ones, so none is given: median, 90th centile, and share within target.
 
 use super::{
+    area::Areas,
     doc::UNKNOWN,
     incident::{IncidentDoc, Status, Times},
 };
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use shers_contract::{Timestamp, billing::BillState, incident::Priority};
+use serde_json::{Map, Value, json};
+use shers_contract::{LatLon, Timestamp, billing::BillState, incident::Priority};
 use std::collections::BTreeMap;
 
 /// Targets in seconds, and the figures' sources. A target of null measures without judging.
@@ -87,7 +88,7 @@ impl Intervals {
 }
 
 /// The small document from which figures are made, one for each incident.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct KpiDoc {
     /// Which incident.
     pub incident_id: String,
@@ -103,6 +104,9 @@ pub struct KpiDoc {
     pub stuck: bool,
     /// When the call came.
     pub call_at: Option<Timestamp>,
+    /// Where, for its area.
+    #[serde(default)]
+    pub location: Option<LatLon>,
     /// Its intervals.
     pub intervals: Intervals,
 }
@@ -119,6 +123,7 @@ impl KpiDoc {
             bill: None,
             stuck: false,
             call_at: None,
+            location: None,
             intervals: Intervals::default(),
         }
     }
@@ -134,6 +139,7 @@ impl KpiDoc {
             bill: incident.bill.as_ref().map(|b| b.state),
             stuck: incident.bill.as_ref().is_some_and(|b| b.attention.is_some()),
             call_at: incident.times.call,
+            location: incident.location,
             intervals: Intervals::of(&incident.times),
         }
     }
@@ -190,34 +196,73 @@ fn response_target(targets: &Targets, priority: Priority) -> Option<u32> {
     targets.response_s.get(usize::from(priority.get()).saturating_sub(1)).copied()
 }
 
+/// The categories: priorities 1 to 4 (NHS ARP).
+const CATEGORIES: [Priority; 4] = [Priority::P1, Priority::P2, Priority::P3, Priority::P4];
+
 /// Fractiles of every interval over `incidents`.
-#[must_use]
-pub fn intervals(incidents: &[KpiDoc], targets: &Targets) -> Value {
+fn all_intervals<'a>(incidents: impl Iterator<Item = &'a KpiDoc> + Clone, targets: &Targets) -> Map<String, Value> {
     type Pick = fn(&Intervals) -> Option<i64>;
     let all = |pick: Pick, target: Option<u32>| {
-        figures(incidents.iter().filter_map(|i| Some((pick(&i.intervals)?, target))).collect(), target)
+        figures(incidents.clone().filter_map(|i| Some((pick(&i.intervals)?, target))).collect(), target)
     };
-    let response =
-        incidents.iter().filter_map(|i| Some((i.intervals.response_ms?, response_target(targets, i.priority))));
-    let by_priority: BTreeMap<String, Value> = [Priority::P1, Priority::P2, Priority::P3, Priority::P4]
-        .into_iter()
-        .map(|priority| {
-            let target = response_target(targets, priority);
-            let own = incidents.iter().filter(|i| i.priority == priority);
-            let measured = own.filter_map(|i| Some((i.intervals.response_ms?, target))).collect();
-            (priority.get().to_string(), figures(measured, target))
-        })
-        .collect();
-    json!({
-        "call_processing_time": all(|i| i.call_processing_ms, targets.call_processing_s),
-        "turnout_time": all(|i| i.turnout_ms, targets.turnout_s),
-        "travel_time": all(|i| i.travel_ms, targets.travel_s),
-        "response_time": figures(response.collect(), None),
-        "response_time_by_priority": by_priority,
-        "scene_time": all(|i| i.scene_ms, targets.scene_s),
-        "transport_time": all(|i| i.transport_ms, targets.transport_s),
-        "offload_time": all(|i| i.offload_ms, targets.offload_s),
-    })
+    let response = incidents
+        .clone()
+        .filter_map(|i| Some((i.intervals.response_ms?, response_target(targets, i.priority))))
+        .collect::<Vec<_>>();
+    // One target, when all measured share it.
+    let first = response.first().and_then(|(_, target)| *target);
+    let shared = first.filter(|first| response.iter().all(|(_, target)| *target == Some(*first)));
+    [
+        ("call_processing_time", all(|i| i.call_processing_ms, targets.call_processing_s)),
+        ("turnout_time", all(|i| i.turnout_ms, targets.turnout_s)),
+        ("travel_time", all(|i| i.travel_ms, targets.travel_s)),
+        ("response_time", figures(response, shared)),
+        ("scene_time", all(|i| i.scene_ms, targets.scene_s)),
+        ("transport_time", all(|i| i.transport_ms, targets.transport_s)),
+        ("offload_time", all(|i| i.offload_ms, targets.offload_s)),
+    ]
+    .into_iter()
+    .map(|(name, figures)| (name.to_owned(), figures))
+    .collect()
+}
+
+/// The same for each category that has incidents.
+fn by_category<'a>(incidents: impl Iterator<Item = &'a KpiDoc> + Clone, targets: &Targets) -> Value {
+    let of = |category: Priority| {
+        let own = incidents.clone().filter(move |i| i.priority == category);
+        own.clone().next().map(|_| (category.get().to_string(), Value::Object(all_intervals(own, targets))))
+    };
+    Value::Object(CATEGORIES.into_iter().filter_map(of).collect())
+}
+
+/// Fractiles of every interval over `incidents`: together, per category, and per area with its categories. Areas that
+/// have targets of their own are judged by those.
+#[must_use]
+pub fn intervals(incidents: &[KpiDoc], targets: &Targets, areas: &Areas) -> Value {
+    let mut body = all_intervals(incidents.iter(), targets);
+    let mut per_area: BTreeMap<String, Vec<&KpiDoc>> = BTreeMap::new();
+    for incident in incidents {
+        per_area.entry(areas.name_of(incident.location)).or_default().push(incident);
+    }
+    let of_area = |(name, own): (String, Vec<&KpiDoc>)| {
+        let targets = areas.targets_of(&name).unwrap_or(targets);
+        let mut figures = all_intervals(own.iter().copied(), targets);
+        figures.insert("incidents".to_owned(), json!(own.len()));
+        figures.insert("by_category".to_owned(), by_category(own.iter().copied(), targets));
+        (name, Value::Object(figures))
+    };
+    let areas: Map<String, Value> = per_area.into_iter().map(of_area).collect();
+    let response = |category: Priority| {
+        let target = response_target(targets, category);
+        let own = incidents.iter().filter(|i| i.priority == category);
+        let measured = own.filter_map(|i| Some((i.intervals.response_ms?, target))).collect();
+        (category.get().to_string(), figures(measured, target))
+    };
+    let by_priority: Map<String, Value> = CATEGORIES.into_iter().map(response).collect();
+    body.insert("response_time_by_priority".to_owned(), Value::Object(by_priority));
+    body.insert("by_category".to_owned(), by_category(incidents.iter(), targets));
+    body.insert("by_area".to_owned(), Value::Object(areas));
+    Value::Object(body)
 }
 
 /// Counts over `incidents`: by status, waiting, and bills by state.

@@ -12,6 +12,7 @@
 //!   kept, and not shown.
 //! - Folding cannot fail. What an event does not say stays as it was.
 
+pub mod area;
 pub mod bill;
 pub mod doc;
 pub mod hospital;

@@ -1,4 +1,5 @@
-//! The times of an incident under their NEMSIS 3.5 names (`eTimes`), each with its offset.
+//! The times of an incident under their NEMSIS 3.5 names (`eTimes`), each with its offset, what is missing though it is
+//! expected of such an incident, and what this house never records.
 
 use super::incident::{IncidentDoc, Status, Times};
 use super::kpi::Intervals;
@@ -33,6 +34,19 @@ fn elements(incident: &IncidentDoc) -> [(&'static str, &'static str, Option<Time
     ]
 }
 
+/// Elements of the section that nobody here reports, with why; NEMSIS wants them said as "not recorded" (7701003).
+const NOT_RECORDED: [(&str, &str); 6] = [
+    ("eTimes.02", "dispatch notified: calls are taken where units are dispatched"),
+    ("eTimes.04", "dispatch acknowledged: the crew's first status is its answer"),
+    ("eTimes.08", "transfer of care between crews"),
+    ("eTimes.10", "arrival at a landing area"),
+    ("eTimes.16", "call completed: the bill's end closes an incident here"),
+    ("eTimes.17", "arrival at a staging area"),
+];
+
+/// The code of a value that a system does not record.
+const NV_NOT_RECORDED: &str = "7701003";
+
 /// The export of one incident: `eTimes`, the expected elements that are `missing`, and the intervals.
 #[must_use]
 pub fn export(incident: &IncidentDoc) -> Value {
@@ -53,6 +67,7 @@ pub fn export(incident: &IncidentDoc) -> Value {
         "exercise": incident.exercise,
         "eTimes": e_times,
         "missing": missing,
+        "not_recorded": NOT_RECORDED.map(|(element, why)| json!({"element": element, "nv": NV_NOT_RECORDED, "why": why})),
         "intervals": Intervals::of(&incident.times),
     })
 }

@@ -47,6 +47,9 @@ pub struct Attempt {
     pub provider_id: Option<String>,
     /// Why it failed or is unknown.
     pub reason: Option<String>,
+    /// The attempt that this one repeats although it may have arrived.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeats: Option<u16>,
 }
 
 /// The document.
@@ -145,6 +148,9 @@ impl NotificationDoc {
             NotificationEvent::Attempted(attempted) => {
                 self.next_at = None;
                 self.began(attempted.attempt, Some(&attempted.target), &attempted.provider, fact.at);
+                if let Some(begun) = self.attempts.last_mut() {
+                    begun.repeats = attempted.repeats;
+                }
             }
             NotificationEvent::Sent(ended) => self.attempt_ended(ended, State::Sent, fact.at),
             NotificationEvent::Failed(ended) => self.attempt_ended(ended, State::Failed, fact.at),
@@ -171,6 +177,7 @@ impl NotificationDoc {
             ended_at: None,
             provider_id: None,
             reason: None,
+            repeats: None,
         });
     }
 

@@ -98,6 +98,8 @@ pub(crate) fn registered(id: &str) -> UnitEvent {
 /// `unit` says `status` about `incident`, `seconds` after the beginning.
 pub(crate) fn status(id: &str, status: UnitStatus, about: Option<&str>, seconds: i64) -> UnitEvent {
     let hospital = HospitalChoice {
+        door_s: None,
+        next: None,
         hospital_id: "h-1".parse().expect("an id"),
         name: "Spital".into(),
         location: place(),
@@ -140,7 +142,14 @@ pub(crate) fn assigned(id: &str, to: &str) -> DispatchEvent {
 
 pub(crate) fn unassigned(id: &str, from: &str) -> DispatchEvent {
     let (reason, by) = ("breakdown".into(), "d".into());
-    DispatchEvent::Unassigned(Unassigned { incident_id: incident(from), unit_id: unit(id), reason, by, reopen: true })
+    DispatchEvent::Unassigned(Unassigned {
+        incident_id: incident(from),
+        unit_id: unit(id),
+        reason,
+        by,
+        reopen: true,
+        disposition: None,
+    })
 }
 
 pub(crate) fn waiting(id: &str) -> DispatchEvent {
@@ -151,7 +160,7 @@ pub(crate) fn waiting(id: &str) -> DispatchEvent {
         needs: vec![],
         opened_at: at(0),
     };
-    DispatchEvent::Waiting(Waiting { request, reason: "all are busy".into(), excluded: vec![] })
+    DispatchEvent::Waiting(Waiting { request, reason: "all are busy".into(), excluded: vec![], by_person: false })
 }
 
 fn chf(minor: i64) -> Money {

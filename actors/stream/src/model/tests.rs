@@ -1,5 +1,6 @@
 //! Folds: given events, then fields.
 
+use super::area::Areas;
 use super::testing::*;
 use super::*;
 use proptest::prelude::*;
@@ -134,6 +135,35 @@ fn a_bill_shows_its_state_step_and_whether_a_person_is_needed() {
 }
 
 #[test]
+fn a_bill_counts_the_tries_of_its_step_anew_at_each_step_and_after_a_person() {
+    use shers_contract::{Timestamp, billing::BillingEvent};
+    let begun = || pending("i-1", Step::Eligibility);
+    let waits = |step| match pending("i-1", step) {
+        BillingEvent::Pending(pending) => {
+            BillingEvent::Pending(shers_contract::billing::Pending { retry_at: Some(Timestamp::from_ms(9)), ..pending })
+        }
+        other => other,
+    };
+    let goes_on = |step| pending("i-1", step);
+    let confirm = Step::ConfirmPayment;
+    for (what, events, tries) in [
+        ("begun", vec![], 0),
+        ("waits", vec![goes_on(confirm), waits(confirm)], 1),
+        ("tried again", vec![goes_on(confirm), waits(confirm), goes_on(confirm)], 1),
+        ("waits again", vec![goes_on(confirm), waits(confirm), goes_on(confirm), waits(confirm)], 2),
+        ("the next step", vec![goes_on(confirm), waits(confirm), goes_on(Step::CapturePayment)], 0),
+        ("stuck, and a person retried", vec![goes_on(confirm), waits(confirm), stuck("i-1"), goes_on(confirm)], 0),
+        ("settled", vec![goes_on(confirm), waits(confirm), paid("i-1")], 0),
+    ] {
+        let facts: Vec<Fact> = (1..)
+            .zip(std::iter::once(begun()).chain(events))
+            .map(|(v, e)| fact("bill/i-1", v, v.cast_signed(), Event::Billing(e)))
+            .collect();
+        check(what, &facts, Collection::Bill, "i-1", json!({ "tries": tries }));
+    }
+}
+
+#[test]
 fn a_notification_is_sent_once_any_attempt_was() {
     use shers_contract::notification::*;
     let target = PlannedAttempt { contact: 0, channel: Channel::Sms };
@@ -143,6 +173,7 @@ fn a_notification_is_sent_once_any_attempt_was() {
             attempt,
             target: target.clone(),
             provider: "sandbox-messaging".into(),
+            repeats: (attempt == 2).then_some(1),
         })
     };
     let ended = |attempt, last| AttemptEnded {
@@ -273,6 +304,11 @@ fn nemsis_times_carry_an_offset_and_what_is_missing_is_named() {
         .iter()
         .map(|m| m["element"].clone())
         .collect();
+    let never: Vec<Value> = nemsis::export(&doc(&half))["not_recorded"].as_array().expect("a list").clone();
+    assert!(never.iter().all(|n| n["nv"] == "7701003" && n["why"].is_string()));
+    let numbers =
+        |list: &[Value]| list.iter().filter_map(|n| n["element"].as_str().map(str::to_owned)).collect::<Vec<_>>();
+    assert_eq!(numbers(&never).len() + 11, 17, "every element of the section is either told or explained");
     assert_eq!(missing, ["eTimes.07", "eTimes.09", "eTimes.11", "eTimes.12", "eTimes.13"]);
 }
 
@@ -285,13 +321,52 @@ fn figures_are_fractiles_with_the_share_within_target() {
             kpi::KpiDoc { intervals, ..kpi::KpiDoc::empty(&format!("i-{n}")) }
         })
         .collect();
-    let turnout = &kpi::intervals(&incidents, &kpi::Targets::default())["turnout_time"];
+    let turnout = &kpi::intervals(&incidents, &kpi::Targets::default(), &Areas::default())["turnout_time"];
     let want = json!({"count": 10, "p50_s": 50.0, "p90_s": 90.0, "target_s": 60, "within_target": 0.6});
     assert_eq!(turnout, &want);
-    let nothing = &kpi::intervals(&[], &kpi::Targets::default())["turnout_time"];
+    let nothing = &kpi::intervals(&[], &kpi::Targets::default(), &Areas::default())["turnout_time"];
     assert_eq!(nothing["p90_s"], Value::Null);
     let times = incident::Times { assigned: Some(at(10)), enroute: Some(at(5)), ..incident::Times::default() };
     assert_eq!(kpi::Intervals::of(&times).turnout_ms, None, "clocks that disagree measure nothing");
+}
+
+#[test]
+fn figures_are_told_per_category_and_per_area_with_targets_of_its_own() {
+    let kpi = |n: u8, priority: Priority, lat: f64| {
+        let response_ms = Some(i64::from(n) * 100_000);
+        let intervals = kpi::Intervals { response_ms, ..kpi::Intervals::default() };
+        let location = shers_contract::LatLon::new(lat, 9.5);
+        kpi::KpiDoc { intervals, priority, location, ..kpi::KpiDoc::empty(&format!("i-{n}")) }
+    };
+    let incidents = [
+        kpi(1, Priority::P1, 47.1),
+        kpi(10, Priority::P1, 47.1),
+        kpi(10, Priority::P2, 47.1),
+        kpi(10, Priority::P1, 47.9),
+        kpi(1, Priority::P4, 40.0),
+    ];
+    let corner = |lat: f64, lon: f64| json!({"lat": lat, "lon": lon});
+    let areas: Areas = serde_json::from_value(json!({"named": [
+        {"name": "town", "south_west": corner(47.0, 9.0), "north_east": corner(47.5, 10.0)},
+        {"name": "hills", "south_west": corner(47.5, 9.0), "north_east": corner(48.0, 10.0),
+         "targets": {"response_s": [1_200, 2_400, 7_200, 10_800]}},
+    ]}))
+    .expect("areas");
+    let figures = kpi::intervals(&incidents, &kpi::Targets::default(), &areas);
+    let response = |path: &[&str]| {
+        let at = path.iter().fold(&figures, |at, name| &at[*name]);
+        let r = &at["response_time"];
+        (r["count"].as_u64().unwrap_or(0), r["within_target"].as_f64(), r["target_s"].as_u64())
+    };
+    assert_eq!(response(&[]), (5, Some(0.6), None), "no one target for all categories");
+    assert_eq!(response(&["by_category", "1"]), (3, Some(0.3333), Some(900)));
+    assert_eq!(response(&["by_category", "2"]), (1, Some(1.0), Some(2_400)));
+    assert!(figures["by_category"]["3"].is_null());
+    assert_eq!(response(&["by_area", "town"]), (3, Some(0.6667), None));
+    assert_eq!(response(&["by_area", "town", "by_category", "1"]), (2, Some(0.5), Some(900)));
+    assert_eq!(response(&["by_area", "hills", "by_category", "1"]), (1, Some(1.0), Some(1_200)));
+    assert_eq!(response(&["by_area", "elsewhere"]).0, 1);
+    assert_eq!(figures["by_area"]["town"]["incidents"], json!(3));
 }
 
 #[test]

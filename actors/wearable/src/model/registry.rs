@@ -6,6 +6,7 @@
 
 use shers_contract::{
     Problem, Timestamp,
+    address::{is_e164, is_mailbox},
     patient::{Contact, Patient, PatientEvent},
 };
 
@@ -106,7 +107,7 @@ fn check_contact(at: &str, contact: &Contact) -> Result<(), Problem> {
             format!("a phone number is E.164: + and 7 to 15 digits without spaces, such as +41791234567{hint}");
         return Err(Problem::invalid(&format!("{at}/phone"), detail));
     }
-    if contact.email.as_deref().is_some_and(|e| !is_email(e)) {
+    if contact.email.as_deref().is_some_and(|e| !is_mailbox(e)) {
         return Err(Problem::invalid(&format!("{at}/email"), "an e-mail address looks like name@example.org"));
     }
     let language_ok = (2..=35).contains(&contact.language.len())
@@ -118,32 +119,6 @@ fn check_contact(at: &str, contact: &Contact) -> Result<(), Problem> {
         return Err(Problem::invalid(&format!("{at}/language"), "a language is a BCP 47 tag such as en or de-CH"));
     }
     Ok(())
-}
-
-/// `+` and 7 to 15 digits, the first not 0.
-#[must_use]
-pub fn is_e164(phone: &str) -> bool {
-    phone.strip_prefix('+').is_some_and(|digits| {
-        (7..=15).contains(&digits.len()) && !digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit())
-    })
-}
-
-/// One `@` between a local part and a domain with a dot. What lies behind it, only a message can tell.
-#[must_use]
-pub fn is_email(email: &str) -> bool {
-    let plain = email.len() <= 254 && !email.chars().any(|c| c.is_whitespace() || c.is_control());
-    plain
-        && email.split_once('@').is_some_and(|(local, domain)| {
-            let labels = domain.split('.');
-            (1..=64).contains(&local.len())
-                && domain.contains('.')
-                && labels.into_iter().all(|l| {
-                    !l.is_empty()
-                        && !l.starts_with('-')
-                        && !l.ends_with('-')
-                        && l.chars().all(|c| c.is_alphanumeric() || c == '-')
-                })
-        })
 }
 
 fn check_payment_method(token: &str) -> Result<(), Problem> {

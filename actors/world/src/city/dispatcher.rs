@@ -1,7 +1,7 @@
 //! The dispatcher: acknowledges, meddles, calls units in and off, and looks after bills.
 
 use super::{City, place};
-use crate::invariants::{BillEnd, Dispatch, Incident, Laws, Phase};
+use shers_contract::laws::{BillEnd, Dispatch, Incident, Laws, Phase};
 use shers_contract::{
     BillId, IncidentId, PatientId, Timestamp, UnitId,
     api::{IncidentAction, ManualCall, Request},
@@ -43,6 +43,7 @@ impl City {
         match self.chance.below(2_500) {
             0..3 => self.act(id, IncidentAction::Cancel { reason: "a false alarm".to_owned() }, now),
             3..5 => self.act(id, IncidentAction::Escalate { reason: "it looks worse".to_owned() }, now),
+            2_400..2_402 => self.act(id, IncidentAction::Downgrade { reason: "it looks better".to_owned() }, now),
             5..8 => self.act(id, IncidentAction::Resolve { disposition: Disposition::TreatedOnScene }, now),
             8..20 => {
                 if let Some(unit) = unit {

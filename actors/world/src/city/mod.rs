@@ -4,7 +4,7 @@
 mod dispatcher;
 
 use crate::chance::Chance;
-use crate::invariants::Laws;
+use shers_contract::laws::Laws;
 use shers_contract::{
     HospitalId, IncidentId, LatLon, PatientId, PlanId, Timestamp, Traceparent, UnitId,
     api::{Call, Idempotency, Principal, Request, Role, StatusReport, UnitFix, VitalsFormat},
@@ -430,6 +430,7 @@ impl City {
             incident_id: incident.filter(|_| names && next != Available && next != AtPost),
             hospital_id: None,
             reason: None,
+            disposition: None,
         };
         let key = self.chance.in_thousand(700);
         self.ask(now, key, Request::ReportStatus(unit.clone(), body));

@@ -70,7 +70,8 @@ impl Client {
 
     /// A request to a path below `/api/v1`, or to one that begins with `/health`, `/metrics` and so on.
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
-        let outside = ["/health", "/metrics", "/api", "/fhir", "/osmand"].iter().any(|p| path.starts_with(p));
+        let outside =
+            ["/health", "/metrics", "/api", "/fhir", "/osmand", "/webhooks"].iter().any(|p| path.starts_with(p));
         let base = if outside { "" } else { "/api/v1" };
         self.http.request(method, format!("http://{}{base}{path}", self.address)).bearer_auth(&self.token)
     }

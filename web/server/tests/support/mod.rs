@@ -7,10 +7,15 @@
 #![allow(dead_code, unused_imports, reason = "each test binary uses its own part of this")]
 
 pub mod client;
+pub mod cluster;
 pub mod driver;
+pub mod gateway;
+pub mod invariants;
 pub mod ledger;
 pub mod server;
 pub mod socket;
+pub mod story;
+pub mod stub;
 pub mod world;
 
 pub use client::{Answer, Client};
