@@ -8,7 +8,10 @@ use shers_runtime::{
     store::InboxMark,
     testing::{TEST_START, store_suite},
 };
-use std::sync::Arc;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 fn open(directory: &tempfile::TempDir) -> Arc<SqliteStore> {
     SqliteStore::open(directory.path(), &SqliteOptions::default()).expect("opened")
@@ -43,12 +46,37 @@ async fn what_was_committed_is_there_after_opening_again_and_positions_go_on() {
         let done = store.commit(store_suite::append("p/1", Expected::Version(0), &["a", "b"], true)).await.expect("ok");
         (store.epoch(), done.last_position)
     };
-    // The writer thread ends after the last sender; the lock goes with the store.
+    // The store is gone when its writer has ended; the lock goes with it.
     let store = open(&directory);
     assert_eq!((store.epoch(), *store.head().borrow()), (epoch, last));
     assert_eq!(store.read_after(0, 10).await.expect("read").len(), 2, "read from disk, not from memory");
     let next = store.commit(store_suite::append("p/1", Expected::Version(2), &["c"], true)).await.expect("ok");
     assert!(next.last_position > last);
+}
+
+/// A connection that is closed late removes the side files of its database by name: also those of a newer one.
+#[tokio::test]
+async fn a_store_that_was_dropped_holds_no_file_open_and_can_be_removed_and_made_anew() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for _ in 0..20 {
+        let store = open(&directory);
+        store
+            .commit(store_suite::append("p/1", Expected::Version(0), &["a"], true))
+            .await
+            .expect("the first of its log");
+        assert!(matches!(SqliteStore::remove(directory.path()), Err(OpenError::InUse { .. })));
+        drop(store);
+        let held = held_under(directory.path());
+        assert!(held.is_empty(), "still open: {held:?}");
+        SqliteStore::remove(directory.path()).expect("removed");
+    }
+}
+
+/// The files under `directory` that this process has open.
+fn held_under(directory: &Path) -> Vec<PathBuf> {
+    let open = std::fs::read_dir("/proc/self/fd").expect("the process's files");
+    let targets = open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+    targets.filter(|target| target.starts_with(directory)).collect()
 }
 
 #[tokio::test]

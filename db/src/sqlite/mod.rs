@@ -22,6 +22,7 @@ use std::{
     fs::{File, TryLockError},
     path::{Path, PathBuf},
     sync::Arc,
+    thread::JoinHandle,
     time::Duration,
 };
 use tokio::sync::{mpsc, oneshot, watch};
@@ -99,13 +100,29 @@ enum Job {
     Prune(String, Timestamp, oneshot::Sender<Result<(u64, Position), StoreError>>),
 }
 
-/// The store. Dropping it ends the writer after the commits that wait.
+/// The store. Dropping it waits until the writer has done the commits that wait and has closed its connection;
+/// only after the last connection is closed may another process use the directory.
 pub struct SqliteStore {
     jobs: mpsc::Sender<Job>,
+    writer: Option<JoinHandle<()>>,
     readers: Readers,
     tail: Arc<Tail>,
     epoch: String,
-    _lock: File,
+}
+
+/// What SQLite keeps in the directory.
+const FILES: [&str; 3] = ["shers.db", "shers.db-wal", "shers.db-shm"];
+
+/// Takes the directory for this process, as long as the file that is returned is open.
+fn lock(directory: &Path) -> Result<File, OpenError> {
+    let unusable = |source| OpenError::Directory { path: directory.to_owned(), source };
+    std::fs::create_dir_all(directory).map_err(unusable)?;
+    let lock = File::create(directory.join("lock")).map_err(unusable)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: directory.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(unusable(source)),
+    }
 }
 
 impl SqliteStore {
@@ -114,15 +131,8 @@ impl SqliteStore {
     /// # Errors
     /// See [`OpenError`].
     pub fn open(directory: &Path, options: &SqliteOptions) -> Result<Arc<Self>, OpenError> {
-        let unusable = |source| OpenError::Directory { path: directory.to_owned(), source };
-        std::fs::create_dir_all(directory).map_err(unusable)?;
-        let lock = File::create(directory.join("lock")).map_err(unusable)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { path: directory.to_owned() }),
-            Err(TryLockError::Error(source)) => return Err(unusable(source)),
-        }
-        let path = directory.join("shers.db");
+        let lock = lock(directory)?;
+        let path = directory.join(FILES[0]);
         let failed = |reason: String| OpenError::Database { path: path.clone(), reason };
         let mut connection = connect(&path).map_err(failed)?;
         connection.run_pending_migrations(MIGRATIONS).map_err(|error| failed(error.to_string()))?;
@@ -132,9 +142,27 @@ impl SqliteStore {
         let (jobs, queue) = mpsc::channel(options.queue);
         let writer = writer::Writer::new(connection, Arc::clone(&tail), last, options);
         let thread = std::thread::Builder::new().name("shers-log".to_owned());
-        thread.spawn(move || writer.run_for_ever(queue)).map_err(|error| failed(error.to_string()))?;
-        let readers = Readers::new(path.clone(), options.readers).map_err(failed)?;
-        Ok(Arc::new(Self { jobs, readers, tail, epoch, _lock: lock }))
+        let writer = thread.spawn(move || writer.run_for_ever(queue)).map_err(|error| failed(error.to_string()))?;
+        let readers = Readers::new(path.clone(), options.readers, lock).map_err(failed)?;
+        Ok(Arc::new(Self { jobs, writer: Some(writer), readers, tail, epoch }))
+    }
+
+    /// Removes the log in `directory` for good, if there is one and no process works on it. No connection is
+    /// opened for it: SQLite removes its side files by name when it closes one, also those of a newer database.
+    ///
+    /// # Errors
+    /// The directory is in use or can't be written.
+    pub fn remove(directory: &Path) -> Result<(), OpenError> {
+        let _lock = lock(directory)?;
+        for file in FILES {
+            match std::fs::remove_file(directory.join(file)) {
+                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(OpenError::Directory { path: directory.to_owned(), source });
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(())
     }
 
     async fn ask<T>(&self, make: impl FnOnce(oneshot::Sender<T>) -> Job) -> Option<T> {
@@ -149,6 +177,18 @@ impl SqliteStore {
     /// A connection can't be asked.
     pub async fn synchronous_of_all_connections(&self) -> Result<Vec<i32>, StoreError> {
         self.readers.synchronous().await
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        let (closed, _) = mpsc::channel(1);
+        // With the last sender gone, the writer ends after what waits.
+        drop(std::mem::replace(&mut self.jobs, closed));
+        if let Some(writer) = self.writer.take() {
+            // It catches its own panics.
+            let _ = writer.join();
+        }
     }
 }
 

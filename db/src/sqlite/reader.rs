@@ -4,15 +4,28 @@ use super::connect;
 use diesel::{QueryableByName, RunQueryDsl, SqliteConnection, sql_types};
 use shers_runtime::store::StoreError;
 use std::{
+    fs::File,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::Semaphore;
 
 pub(super) struct Readers {
-    free: Arc<Mutex<Vec<SqliteConnection>>>,
+    free: Arc<Free>,
     permits: Arc<Semaphore>,
     path: PathBuf,
+}
+
+/// A query may outlive the store, and with it its connection: the directory's lock goes after the last one.
+struct Free {
+    connections: Mutex<Vec<SqliteConnection>>,
+    _lock: File,
+}
+
+impl Free {
+    fn connections(&self) -> MutexGuard<'_, Vec<SqliteConnection>> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[derive(QueryableByName)]
@@ -22,10 +35,11 @@ struct Synchronous {
 }
 
 impl Readers {
-    pub(super) fn new(path: PathBuf, count: usize) -> Result<Self, String> {
+    pub(super) fn new(path: PathBuf, count: usize, lock: File) -> Result<Self, String> {
         let connections = (0..count.max(1)).map(|_| connect(&path)).collect::<Result<Vec<_>, _>>()?;
         let permits = Arc::new(Semaphore::new(connections.len()));
-        Ok(Self { free: Arc::new(Mutex::new(connections)), permits, path })
+        let free = Free { connections: Mutex::new(connections), _lock: lock };
+        Ok(Self { free: Arc::new(free), permits, path })
     }
 
     /// Runs `query` on a free connection.
@@ -38,14 +52,14 @@ impl Readers {
         let free = Arc::clone(&self.free);
         let path = self.path.clone();
         let running = tokio::task::spawn_blocking(move || {
-            let taken = free.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let taken = free.connections().pop();
             // A panic in a query loses its connection; the next one opens another.
             let mut connection = match taken {
                 Some(connection) => connection,
                 None => connect(&path).map_err(StoreError)?,
             };
             let result = query(&mut connection);
-            free.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            free.connections().push(connection);
             result
         });
         running.await.map_err(|error| StoreError(error.to_string()))?
@@ -61,7 +75,7 @@ impl Readers {
                     .map_err(|error| StoreError(error.to_string()))
             };
             let mut all = vec![ask(mine)?, ask(&mut connect(&path).map_err(StoreError)?)?];
-            for connection in free.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
+            for connection in free.connections().iter_mut() {
                 all.push(ask(connection)?);
             }
             Ok(all)

@@ -130,14 +130,7 @@ fn data_directory(config: &Config, demo: bool) -> Result<PathBuf, Failure> {
         return Ok(config.top.data_dir.clone());
     }
     let directory = config.top.data_dir.join(DEMO_DIRECTORY);
-    // Another demo that still runs holds the lock: find that out before anything is removed.
-    drop(SqliteStore::open(&directory, &SqliteOptions::default())?);
-    for file in ["shers.db", "shers.db-wal", "shers.db-shm"] {
-        match std::fs::remove_file(directory.join(file)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-            Ok(()) | Err(_) => {}
-        }
-    }
+    SqliteStore::remove(&directory)?;
     Ok(directory)
 }
 
