@@ -16,7 +16,7 @@ area_cluster() {
 # The whole house over servers of its own, which it stops, kills and restarts; given ones are never used here.
 cluster_house() {
   need postgresql nginx-light gettext-base curl python3 openssl || return 1
-  rabbitmq_need || return 1
+  need_unstarted rabbitmq-server || return 1
   cargo_tests "the house over many processes" cargo test -p shers --test cluster --quiet -- --nocapture --test-threads=1
 }
 
@@ -52,7 +52,7 @@ cluster_rabbitmq() {
     return
   fi
   need python3 openssl || return 1
-  rabbitmq_need || return 1
+  need_unstarted rabbitmq-server || return 1
   local dir
   dir=$(mktemp -d)
   on_exit+=("rabbitmq_stop $dir" "rm -rf $dir")

@@ -24,20 +24,6 @@ python_with() {
   python3 -m venv "$environment" && "$environment/bin/pip" install --quiet --disable-pip-version-check "$@" && touch "$environment/.ready"
 }
 
-# Waits until a server answers anything.
-answers() {
-  local url=$1
-  for _ in $(seq 300); do
-    if curl -s -o /dev/null --max-time 2 "$url"; then return 0; fi
-    sleep 0.2
-  done
-  echo "no answer from $url" >&2
-  return 1
-}
-
-# A port that nobody listens on now.
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
-
 prepare_osrm() {
   local city=$1 map=$2 work=$3 osrm="$3/osrm/osrm"
   if [[ ! -f "$work/$city.osrm.hsgr" || "$map" -nt "$work/$city.osrm.hsgr" ]]; then

@@ -7,19 +7,6 @@
 
 RABBITMQ_START_LIMIT_S=180
 
-# Installs Debian's package without letting it start the system's service. Needs scripts/test's `need`.
-rabbitmq_need() {
-  dpkg-query -W -f='${Status}' rabbitmq-server 2>/dev/null | grep -q 'install ok installed' && return 0
-  local policy=/usr/sbin/policy-rc.d made=""
-  if [[ ! -e "$policy" && -w "$(dirname "$policy")" ]]; then
-    printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy" && made=1
-  fi
-  local status=0
-  need rabbitmq-server || status=1
-  if [[ -n "$made" ]]; then rm -f "$policy"; fi
-  return "$status"
-}
-
 # The environment of every command of the broker in DIR.
 rabbitmq_env() {
   local dir=$1 port epmd dist
