@@ -35,7 +35,7 @@ pub use settings::{Settings, StreamSettings};
 use actix_web::web::Bytes;
 use metrics_exporter_prometheus::PrometheusHandle;
 use shers_contract::api::Service;
-use shers_runtime::{Clock, Endpoint, Ids, Store, overseer::Overseer};
+use shers_runtime::{Clock, Endpoint, Ids, Keeper, Store, overseer::Overseer};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// The map as the dashboard draws it.
@@ -79,6 +79,8 @@ pub struct WebDeps {
     pub ids: Arc<dyn Ids>,
     /// Actors, dead letters, health.
     pub overseer: Arc<dyn Overseer>,
+    /// Keeps the process's own long-lived tasks.
+    pub keeper: Keeper,
     /// Demo and drills.
     pub exercise: bool,
     /// The map.

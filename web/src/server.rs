@@ -17,7 +17,9 @@ use actix_web::{
     middleware::from_fn,
     web::{self, Payload, ServiceConfig},
 };
+use futures::FutureExt;
 use shers_contract::Problem;
+use shers_runtime::KeeperOptions;
 use std::{
     any::Any,
     collections::BTreeMap,
@@ -132,7 +134,7 @@ impl Bound {
     /// [`ServeError::Serve`] when the server broke down.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
         let Self { addr, listener, site, draining } = self;
-        let hub = tokio::spawn(site.hub.clone().run());
+        let hub = actix_web::rt::spawn(keep_hub(Arc::clone(&site)));
         let settings = site.settings.clone();
         let timeout = settings.tcp_user_timeout();
         let served = Arc::clone(&site);
@@ -169,6 +171,13 @@ impl Bound {
         hub.abort();
         outcome.map_err(ServeError::Serve)
     }
+}
+
+/// Keeps the hub alive: the ring and who waits for it to grow lie outside its lives, so one that dies costs its
+/// clients nothing but the moment.
+async fn keep_hub(site: Arc<Site>) {
+    let life = |_| site.hub.clone().run().map(Ok);
+    site.deps.keeper.keep("live-stream", "hub", KeeperOptions::default(), life).await;
 }
 
 /// Lets the kernel give up a connection whose peer stopped acknowledging: a websocket whose client reads

@@ -97,6 +97,26 @@ async fn a_filter_lets_through_what_it_names_and_the_heartbeat_moves_the_rest_on
     }
 }
 
+/// What the clients need lies outside the hub's lives.
+#[actix_web::test]
+async fn a_hub_that_dies_is_back_and_its_clients_miss_nothing() {
+    let house = house_with(settings(), tokens(), true, |_| async { Ok(Answer::ok(json!({}))) }.boxed());
+    let (mut socket, _) = house.connected().await;
+    socket.say(sub("a", &["incident.#"], None)).await;
+    assert_eq!(socket.frame().await["t"], "live");
+    for round in ["first", "second"] {
+        let asked = house.post("/api/v1/actors/live-stream/hub/crash", "administrator", json!({})).await;
+        assert_eq!(asked.status, 204, "{asked:?}");
+        house.tell(&[round]).await;
+        let frame = socket.frame().await;
+        assert_eq!((frame["t"].as_str(), names(&frame)), (Some("d"), vec![round.to_owned()]), "{frame}");
+    }
+    let actors = house.get("/api/v1/actors", "administrator").await.json();
+    let hub = actors["items"].as_array().expect("actors").iter().find(|a| a["actor"] == "live-stream/hub").cloned();
+    let hub = hub.expect("the hub stands in the tree");
+    assert_eq!((&hub["incarnation"], &hub["last_cause"]), (&json!(3), &json!("panic")), "{hub}");
+}
+
 #[actix_web::test]
 async fn one_event_is_one_item_with_all_that_stands_in_its_envelope() {
     let house = house().await;

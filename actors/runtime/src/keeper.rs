@@ -250,6 +250,13 @@ impl Keeper {
         Self { shared: Arc::new(shared) }
     }
 
+    /// Why a process can't be relied on; empty when it can.
+    #[must_use]
+    pub fn troubles(&self) -> Vec<String> {
+        let failing = self.health().failing;
+        if failing.is_empty() { Vec::new() } else { vec![format!("actors keep dying: {}", failing.join(", "))] }
+    }
+
     /// Whether supervision holds; never waits.
     #[must_use]
     pub fn health(&self) -> Health {

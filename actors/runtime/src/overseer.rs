@@ -51,7 +51,6 @@ impl Overseer for LocalOverseer {
         self.exchange.replay(id).await.map_err(|error| unavailable(&error))
     }
     fn troubles(&self) -> Vec<String> {
-        let failing = self.keeper.health().failing;
-        if failing.is_empty() { Vec::new() } else { vec![format!("actors keep dying: {}", failing.join(", "))] }
+        self.keeper.troubles()
     }
 }

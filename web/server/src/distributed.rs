@@ -6,12 +6,13 @@ use crate::house::{self, Failure};
 use crate::services::{self, SetUp};
 use actix::{Arbiter, System};
 use actix_web::rt;
+use futures::FutureExt;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use shers_bridge::AmqpWire;
 use shers_contract::api::Service;
 use shers_db::{PostgresStore, postgres};
 use shers_runtime::{
-    Clock, Endpoint, Ids, ScaledClock, SystemIds,
+    Clock, Endpoint, Ids, Keeper, KeeperOptions, ScaledClock, SystemIds,
     clock::system_now,
     host::{self, Doors, FarOverseer, Ground, Host, RelayOptions, Router},
     mirror::Mirror,
@@ -89,11 +90,13 @@ async fn serve(mut config: Config, metrics: PrometheusHandle) -> Result<(), Fail
     }
     let doors = Doors::default();
     let grounds = grounds(&config, &wire, &clock, &ids, &replica, &doors).await?;
+    let keeper =
+        Keeper::new(feed(&grounds)?, Arc::clone(&clock), Arc::clone(&ids), replica.as_str(), config.top.exercise);
     let (stopping, stop) = watch::channel(false);
     let set_up = SetUp { config: config.clone(), map: Arc::clone(&map), insurer_token };
     let mut ended = Vec::new();
     for (service, ground) in &grounds {
-        ended.push(host_service(*service, ground, &set_up, stop.clone()).await?);
+        ended.push(host_service(*service, ground, &set_up, &keeper, stop.clone()).await?);
     }
     let router = Router { doors, wire: Arc::clone(&wire), limit: Duration::from_millis(config.web.ask_ms) };
     let web = WebDeps {
@@ -102,12 +105,14 @@ async fn serve(mut config: Config, metrics: PrometheusHandle) -> Result<(), Fail
         feed: feed(&grounds)?,
         streams: if grounds.contains_key(&Service::Stream) { Streams::Replica } else { Streams::Elsewhere },
         overseer: Arc::new(FarOverseer {
+            own: keeper.clone(),
             router,
             services: Service::ALL.into_iter().map(|service| (service, services::partitions(service))).collect(),
             ids,
             clock: Arc::clone(&clock),
             limit: OVERSIGHT,
         }),
+        keeper,
         ids: Arc::new(SystemIds),
         clock,
         exercise: config.top.exercise,
@@ -177,11 +182,12 @@ async fn host_service(
     service: Service,
     ground: &Ground,
     set_up: &SetUp,
+    keeper: &Keeper,
     stop: watch::Receiver<bool>,
 ) -> Result<oneshot::Receiver<()>, Failure> {
     let (plan, start) = (services::plan(service, set_up), services::factory(service, set_up)());
     let keep = Duration::from_secs(set_up.config.database.keep_copies_s);
-    let ground = ground.clone();
+    let (ground, keeper) = (ground.clone(), keeper.clone());
     let (tell, ended) = oneshot::channel();
     let (begun, begins) = oneshot::channel::<Result<(), String>>();
     let arbiter = Arbiter::new();
@@ -193,11 +199,18 @@ async fn host_service(
             };
             // The main thread waits for this answer, or is gone.
             let _ = begun.send(started.map_err(|error| house::chain(&*error)));
-            let relaying = host::relay(ground.clone(), service, RelayOptions::default(), stop.clone());
-            let tidying = host::tidy(ground.clone(), service, keep, TIDY_EVERY, stop.clone());
+            // What they must not lose lies in the log and the broker; each life joins anew.
+            let (name, limits) = (service.as_str(), KeeperOptions::default());
+            let relaying = keeper.keep("relays", name, limits.clone(), |_| {
+                host::relay(ground.clone(), service, RelayOptions::default(), stop.clone()).map(Ok)
+            });
+            let tidying = keeper.keep("tidying", name, limits.clone(), |_| {
+                host::tidy(ground.clone(), service, keep, TIDY_EVERY, stop.clone()).map(Ok)
+            });
             let hosting = async {
                 if let Some(plan) = plan {
-                    Host::new(ground.clone(), plan).run(stop.clone()).await;
+                    let life = |_| Host::new(ground.clone(), plan.clone()).run(stop.clone()).map(Ok);
+                    keeper.keep("hosts", name, limits.clone(), life).await;
                 }
             };
             tokio::join!(relaying, tidying, hosting);

@@ -78,6 +78,7 @@ async fn run_house(mut config: Config, mode: Mode, metrics: PrometheusHandle) ->
         clock: Arc::clone(&deps.clock),
         ids: Arc::clone(&deps.ids),
         overseer: Arc::new(LocalOverseer { exchange: Arc::clone(&deps.exchange), keeper: deps.keeper.clone() }),
+        keeper: deps.keeper.clone(),
         exercise,
         map: house::map_assets(&map),
         metrics: metrics.clone(),

@@ -70,7 +70,8 @@ pub fn web_deps(store: &Arc<MemoryStore>, fake: &Arc<Fake>, exercise: bool) -> W
         streams: shers_web::Streams::Alone,
         clock: deps.clock,
         ids: deps.ids,
-        overseer: Arc::new(LocalOverseer { exchange: deps.exchange, keeper: deps.keeper }),
+        overseer: Arc::new(LocalOverseer { exchange: deps.exchange, keeper: deps.keeper.clone() }),
+        keeper: deps.keeper,
         exercise,
         map: MapAssets {
             name: "Testland".into(),

@@ -3,7 +3,7 @@
 use super::RETRY;
 use crate::Endpoint;
 use crate::exchange::DeadLetter;
-use crate::keeper::ActorInfo;
+use crate::keeper::{ActorInfo, Keeper};
 use crate::overseer::{LocalOverseer, Overseer};
 use crate::wire::{Address, Wire};
 use async_trait::async_trait;
@@ -178,6 +178,8 @@ impl Endpoint for Router {
 
 /// Looks after all instances of all processes.
 pub struct FarOverseer {
+    /// Keeps this process's own long-lived tasks.
+    pub own: Keeper,
     /// The way to them.
     pub router: Router,
     /// Services and how many partitions each has; 0 for one that runs everywhere.
@@ -238,10 +240,15 @@ impl Overseer for FarOverseer {
     async fn actors(&self, per_category: usize) -> Vec<ActorInfo> {
         let replies = self.ask_all(&HouseRequest::Actors(per_category)).await;
         let lists = replies.into_iter().filter_map(Result::ok);
-        lists.filter_map(|answer| serde_json::from_value::<Vec<ActorInfo>>(answer.body).ok()).flatten().collect()
+        let lists = lists.filter_map(|answer| serde_json::from_value::<Vec<ActorInfo>>(answer.body).ok());
+        std::iter::once(self.own.survey(per_category).await).chain(lists).flatten().collect()
     }
 
     async fn act(&self, actor: &str, action: ActorAction) -> Result<(), Problem> {
+        match self.own.act(actor, action).await {
+            Err(problem) if problem.status == 404 => {}
+            known => return known,
+        }
         let replies = self.ask_all(&HouseRequest::Act(actor.to_owned(), action)).await;
         let mut silent = None;
         for reply in replies {
@@ -287,6 +294,7 @@ impl Overseer for FarOverseer {
 
     fn troubles(&self) -> Vec<String> {
         let own = self.router.doors.sites().into_iter().flat_map(|site| site.troubles());
-        self.router.wire.trouble().map(|why| format!("the broker: {why}")).into_iter().chain(own).collect()
+        let broker = self.router.wire.trouble().map(|why| format!("the broker: {why}"));
+        broker.into_iter().chain(self.own.troubles()).chain(own).collect()
     }
 }

@@ -73,6 +73,15 @@ impl Instance {
     }
 }
 
+/// One whose host died is over as well: the next life of the host begins another.
+impl Drop for Instance {
+    fn drop(&mut self) {
+        if self.cancel.is_some() {
+            self.ground.doors.close(self.address);
+        }
+    }
+}
+
 /// Starts, serves, and ends when cancelled.
 async fn run(ground: Ground, plan: Plan, partition: u16, address: Address, mut cancelled: oneshot::Receiver<()>) {
     let mut backoff = Backoff::new();
