@@ -37,7 +37,7 @@ import sys, yaml
 kinds = {}
 with open(sys.argv[1] + "/all.yaml") as rendered:
     documents = [d for d in yaml.safe_load_all(rendered) if d]
-native = [d for d in documents if "coreos.com" not in d["apiVersion"]]
+native = [d for d in documents if "coreos.com" not in d["apiVersion"] and "argoproj.io" not in d["apiVersion"]]
 names = [(d["kind"], d["metadata"]["name"]) for d in documents]
 assert len(names) == len(set(names)), "two objects of one name"
 with open(sys.argv[1] + "/native.yaml", "w") as out:
@@ -49,19 +49,57 @@ PY
   done
 }
 
-# Names, ports and paths that chart, compose file and Dockerfiles share.
-deploy_agree() {
+# The stage that is built once must be the same text in every Dockerfile, or it is built eight times.
+deploy_stage() {
   local service bad=0
-  for service in wearable triage incidents dispatch notification billing insurance stream; do
-    grep -q "SHERS_SERVICES='\[\"$service\"\]'" "docker/$service.Dockerfile" || { echo "docker/$service.Dockerfile runs another service"; bad=1; }
-    grep -q "^  $service:" docker/compose.yaml || { echo "docker/compose.yaml lacks $service"; bad=1; }
-    grep -q "^  $service:" helm/shers/values.yaml || { echo "the chart lacks $service"; bad=1; }
-    # The stage that is built once must be the same text everywhere. The dollar is the Dockerfile's.
+  for service in triage incidents dispatch notification billing insurance stream; do
+    # The dollar is the Dockerfile's.
     # shellcheck disable=SC2016
     diff <(sed -n '/^FROM .* AS build/,/^FROM \${RUNTIME/p' docker/wearable.Dockerfile) \
       <(sed -n '/^FROM .* AS build/,/^FROM \${RUNTIME/p' "docker/$service.Dockerfile") || bad=1
   done
   return "$bad"
+}
+
+# Argo's objects against Argo's own types. As TypeScript literals they are checked strictly: a field that does not exist is
+# an error, as is one of another type.
+deploy_argo() {
+  local helm=$1 work=target/test-tools/argo
+  mkdir -p "$work"
+  if [[ ! -d "$work/node_modules" ]]; then
+    printf '%s' '{"private": true, "type": "module"}' >"$work/package.json"
+    npm --prefix "$work" install --no-audit --no-fund --silent --ignore-scripts --no-engine-strict \
+      @kubernetes-models/argo-cd@4.0.0 @kubernetes-models/argo-rollouts@2.0.0 typescript@5.9.3 || return 1
+  fi
+  {
+    "$helm" template shers-root helm/argocd
+    "$helm" template shers-root helm/argocd --set rollouts.enabled=true
+    "$helm" template shers helm/shers --api-versions monitoring.coreos.com/v1 -f helm/shers/ci/rollouts-values.yaml
+  } >"$LOGS/argo.yaml" || return 1
+  target/test-tools/deploy/bin/python - "$LOGS/argo.yaml" "$work/objects.ts" <<'PY' || return 1
+import json, sys, yaml
+objects = [d for d in yaml.safe_load_all(open(sys.argv[1])) if d and d["apiVersion"].startswith("argoproj.io")]
+kinds = {"Application": 0, "AppProject": 0, "Rollout": 0, "AnalysisTemplate": 0}
+with open(sys.argv[2], "w") as out:
+    out.write('import type { IApplication, IAppProject } from "@kubernetes-models/argo-cd/argoproj.io/v1alpha1";\n')
+    out.write('import type { IAnalysisTemplate, IRollout } from "@kubernetes-models/argo-rollouts/argoproj.io/v1alpha1";\n')
+    for n, one in enumerate(objects):
+        kinds[one["kind"]] += 1
+        out.write(f'export const object{n}: I{one["kind"]} = {json.dumps(one)};\n')
+print(kinds)
+assert all(kinds.values()), "a kind is missing"
+PY
+  (cd "$work" && node_modules/.bin/tsc --noEmit --strict --skipLibCheck --module nodenext --moduleResolution nodenext objects.ts)
+}
+
+# The scripts that touch a cluster or a repository, against programs that write down what they are asked.
+deploy_scripts() { scripts/lib/test-gitops; }
+
+deploy_agree() {
+  local helm=$1
+  cargo build --quiet -p shers || return 1
+  "$helm" template shers helm/shers --api-versions monitoring.coreos.com/v1 -f helm/shers/ci/rollouts-values.yaml >"$LOGS/agree.yaml" || return 1
+  target/test-tools/deploy/bin/python scripts/lib/agree.py target/debug/shers "$LOGS/agree.yaml" docker/compose.yaml
 }
 
 area_deploy() {
@@ -70,7 +108,7 @@ area_deploy() {
   for docker in docker/*.Dockerfile; do
     run "hadolint $docker" target/test-tools/deploy/bin/hadolint "$docker"
   done
-  run "images, compose file and chart agree" deploy_agree
+  run "one build stage in all Dockerfiles" deploy_stage
   run "Helm 3 and 4" deploy_helm
   for n in 0 1; do
     run "chart, linted by Helm $((n + 3))" "target/test-tools/helm-$n/helm" lint --strict helm/shers
@@ -78,6 +116,9 @@ area_deploy() {
       run "chart with $(basename "$values"), Helm $((n + 3))" deploy_render "target/test-tools/helm-$n/helm" "$values"
     done
   done
-  leave_out images "building and running them is not part of this release"
-  leave_out pipeline "GitLab CI, ArgoCD and the scanners are not part of this release"
+  run "applications of ArgoCD, linted" target/test-tools/helm-1/helm lint --strict helm/argocd
+  command -v npm >/dev/null || need npm || return 1
+  run "ArgoCD's and Rollouts' objects against their types" deploy_argo target/test-tools/helm-1/helm
+  run "chart, compose file, Dockerfiles and binary agree" deploy_agree target/test-tools/helm-0/helm
+  run "scripts for Minikube and GitOps" deploy_scripts
 }

@@ -25,6 +25,12 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end }}
 
+{{- /* The image of a service: (list root service). */ -}}
+{{- define "shers.image" -}}
+{{- $root := index . 0 }}{{ $service := index . 1 -}}
+{{ printf "%s/%s:%s" $root.Values.image.registry $service (get $root.Values.image.tags $service | default $root.Values.image.tag) }}
+{{- end }}
+
 {{- /* Environment of every process of the house. */ -}}
 {{- define "shers.env" -}}
 - {name: SHERS_LISTEN, value: "0.0.0.0:8080"}
