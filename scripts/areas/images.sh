@@ -39,18 +39,13 @@ images_daemon_stop() {
   rm -f "$1/pid"
 }
 
-# Debian's compose plugin of a release that has it, beside the system's own packages.
+# Debian's compose plugin of a release that has it.
 images_compose() {
-  local root="$1/apt" options plugin="$1/config/cli-plugins/docker-compose"
+  local plugin="$1/config/cli-plugins/docker-compose"
   [[ -x "$plugin" ]] && return 0
-  mkdir -p "$root/lists/partial" "$root/cache/archives/partial" "$1/config/cli-plugins"
-  touch "$root/status"
-  echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian trixie main" >"$root/sources.list"
-  options=(-o "Dir::Etc::sourcelist=$root/sources.list" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$root/lists"
-    -o "Dir::Cache=$root/cache" -o "Dir::State::status=$root/status" -o APT::Sandbox::User=root)
-  apt-get "${options[@]}" update -qq && (cd "$root" && apt-get "${options[@]}" download docker-compose) || return 1
-  dpkg-deb -x "$root"/docker-compose_*.deb "$root/docker-compose"
-  cp "$root/docker-compose/usr/libexec/docker/cli-plugins/docker-compose" "$plugin"
+  debian_package trixie docker-compose "$1/compose" || return 1
+  mkdir -p "$1/config/cli-plugins"
+  cp "$1/compose/usr/libexec/docker/cli-plugins/docker-compose" "$plugin"
 }
 
 # The official base images, where a registry can be reached.

@@ -40,6 +40,22 @@ need_unstarted() {
   return "$status"
 }
 
+# Unpacks one package of another Debian release into DIR, beside the system's own packages: debian_package RELEASE NAME DIR.
+debian_package() {
+  local release=$1 name=$2 into=$3 root options
+  root=$(mktemp -d)
+  mkdir -p "$root/lists/partial" "$root/cache/archives/partial" "$into"
+  touch "$root/status"
+  echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian $release main" >"$root/sources.list"
+  options=(-o "Dir::Etc::sourcelist=$root/sources.list" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$root/lists"
+    -o "Dir::Cache=$root/cache" -o "Dir::State::status=$root/status" -o APT::Sandbox::User=root)
+  local status=0
+  { apt-get "${options[@]}" update -qq && (cd "$root" && apt-get "${options[@]}" download -qq "$name") &&
+    dpkg-deb -x "$root/$name"_*.deb "$into"; } || status=1
+  rm -rf "$root"
+  return "$status"
+}
+
 # A port of the loopback address that is free now.
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 

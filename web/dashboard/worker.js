@@ -20,7 +20,7 @@ let stopped = true;
 let attempt = 0;
 let heard_at = 0;
 /** @type {LiveEvent[]} */
-let events = [];
+const events = [];
 /** @type {Map<string, import('./types').Fix>} newest fix per unit */
 const fixes = new Map();
 let dirty = false;

