@@ -6,7 +6,7 @@ LABEL org.opencontainers.image.title="shers-gateway" \
       org.opencontainers.image.description="SHERS, the one entry point" \
       org.opencontainers.image.licenses="MIT OR Apache-2.0"
 COPY docker/nginx /opt/shers/nginx
-USER 101:101
+USER 65532:65532
 ENV SHERS_GATEWAY_LISTEN=8080 \
     SHERS_GATEWAY_RUN_DIR=/tmp
 EXPOSE 8080

