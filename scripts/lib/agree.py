@@ -21,7 +21,7 @@ SERVICES = ["wearable", "triage", "incidents", "dispatch", "notification", "bill
 NO_DOOR = {"notification"}  # Nothing outside asks it, so the gateway has no way to it.
 PORT = 8080
 
-shers, rendered, compose_file = sys.argv[1:4]
+shers, rendered, compose_file = os.path.abspath(sys.argv[1]), sys.argv[2], sys.argv[3]
 problems = []
 
 
