@@ -25,16 +25,22 @@ rehearse_read() {
   done
 }
 
-rehearse_dump() { (cd "$1" && DATABASE_URL=$(cat "$1/database-url") bash -euo pipefail -c "$(rehearse_block 1)"); [[ -s "$1/shers.dump" ]]; }
+rehearse_dump() {
+  local commands
+  commands=$(rehearse_block 1)
+  (cd "$1" && DATABASE_URL=$(cat "$1/database-url") bash -euo pipefail -c "$commands") && [[ -s "$1/shers.dump" ]]
+}
 
 # A new server with the restored data, before anything of SHERS runs on it.
 rehearse_restore() {
-  local house=$1
+  local house=$1 commands
+  commands=$(rehearse_block 2)
+  [[ "$commands" == *pg_restore* ]] || { echo "docs/operations.md has no restore"; return 1; }
   mkdir -p "$house" && chmod 711 "$house"
   postgres_start "$house/postgres" || return 1
   echo "$POSTGRES_URL" >"$house/database-url"
   cp "$2/shers.dump" "$2/token" "$house/"
-  (cd "$house" && DATABASE_URL=$POSTGRES_URL bash -euo pipefail -c "$(rehearse_block 2)")
+  (cd "$house" && DATABASE_URL=$POSTGRES_URL bash -euo pipefail -c "$commands")
 }
 
 rehearse_remember() { rehearse_read "$1" >"$LOGS/before"; }
