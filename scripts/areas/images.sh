@@ -122,7 +122,10 @@ area_images() {
   on_exit+=("images_daemon_stop $dir")
   run "compose plugin" images_compose "$dir"
   run "docker daemon for building" images_daemon "$dir" host || return 1
-  if images_pull; then echo "note: official base images"; else run "base images from Debian's packages" scripts/stand-ins; fi
+  if images_pull; then echo "note: official base images"; else
+    run "base images from Debian's packages" scripts/stand-ins
+    scripts/stand-ins >/dev/null 2>&1 || return 1
+  fi
   for image in wearable triage incidents dispatch notification billing insurance stream gateway; do
     run "image $image" env SHERS_BUILD_ARGS="--network host" scripts/images "$image"
     run "promises of image $image" images_promises "$image"
