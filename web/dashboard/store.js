@@ -91,9 +91,11 @@ let barrier = -1;
 /** Events that came while a snapshot was being read; null when none is. */
 let held = /** @type {LiveEvent[] | null} */ (null);
 
+let toastsShown = 0;
+
 /** @param {'good' | 'bad'} tone @param {string} text */
 export function toast(tone, text) {
-  const id = Date.now() + Math.random();
+  const id = ++toastsShown;
   toasts.value = [...toasts.value.slice(-3), { id, tone, text }];
   setTimeout(() => dismiss(id), tone === 'bad' ? 12_000 : 5_000);
 }
