@@ -37,6 +37,8 @@ images_daemon_stop() {
     sleep 1
   done
   rm -f "$1/pid"
+  # Networks of containers that a broken-off run left would keep the directory from being removed.
+  umount "$1"/exec/netns/* 2>/dev/null || true
 }
 
 # Debian's compose plugin of a release that has it.
@@ -148,6 +150,7 @@ area_images() {
   run "drill down" images_down
   unset SHERS_EXERCISE SHERS_EXERCISE_SPEED SHERS_EXERCISE_BEGAN_AT
   images_daemon_stop "$dir"
+  rm -rf "$dir/data" "$dir/exec"
 }
 
 # The main story through the gateway's port, from inside the network that the containers are in.
