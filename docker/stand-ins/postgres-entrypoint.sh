@@ -4,7 +4,7 @@
 set -euo pipefail
 
 if ((EUID == 0)); then
-  mkdir -p "$PGDATA"
+  mkdir -p "$PGDATA" /var/run/postgresql
   chown -R postgres: "$PGDATA" /var/run/postgresql
   exec setpriv --reuid=postgres --regid=postgres --init-groups "$0" "$@"
 fi
