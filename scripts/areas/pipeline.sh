@@ -15,7 +15,7 @@ pipeline_semgrep() { PATH="$PWD/$PIPELINE_TOOLS:$PATH" scripts/semgrep "$1"; }
 # Misconfigurations and secrets. Trivy's database of weaknesses can't be had without its registry.
 pipeline_trivy() {
   local what=$1; shift
-  "$PIPELINE_TOOLS/trivy" "$what" --quiet --exit-code 1 --severity HIGH,CRITICAL --ignorefile .trivyignore \
+  "$PIPELINE_TOOLS/trivy" "$what" --quiet --exit-code 1 --severity MEDIUM,HIGH,CRITICAL --ignorefile .trivyignore \
     --skip-check-update "$@"
 }
 
