@@ -107,6 +107,12 @@ for name, job in jobs.items():
     for need in job.get("needs", []):
         check(need.get("optional") or "rules" not in jobs[need["job"]], f"{name} needs {need['job']}, which is not always there")
 
+# What scripts/test found clean is what the pipeline asks.
+area = Path("scripts/areas/pipeline.sh").read_text()
+for name, tool in ("semgrep", r"\bsemgrep==([\d.]+)"), ("trivy", r"\btrivy-py-ecc==(\d+\.\d+\.\d+)"):
+    image, here = jobs[name]["image"]["name"], re.search(tool, area)[1]
+    check(image.endswith(f":{here}"), f"the job {name} runs {image}, scripts/test {here}")
+
 # Each area of scripts/test has its jobs.
 elsewhere = {"check": ["fmt", "clippy", "docs", "shellcheck", "eslint", "tsc"], "pipeline": ["semgrep", "gitleaks", "cargo-deny", "trivy"], "images": ["build-image"]}
 areas = re.search(r"^AREAS=\((.*)\)$", Path("scripts/test").read_text(), re.M)[1].split()
