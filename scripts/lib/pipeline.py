@@ -123,5 +123,12 @@ for area in areas:
         check(job in jobs, f"there is no job {job}, which stands for the area {area}")
 check("rollout" in jobs and any("scripts/gitops-bump" in line for line in jobs["rollout"]["script"]), "rollout changes no tag")
 
+
+# What the roll-out commits must start no pipeline, or each would roll out the next: the message is the script's.
+message = re.search(r'--message "([^"$]+)', Path("scripts/gitops-bump").read_text())[1]
+first = preview["workflow"]["rules"][0]
+said = re.search(r"\$CI_COMMIT_MESSAGE =~ /(.*)/$", first["if"])
+check(first.get("when") == "never" and said and re.search(said[1], message), f'a push of "{message}…" starts a pipeline')
+
 print(*problems[:40], f"{len(jobs)} jobs, {len(images)} images, {len(files)} files, {len(problems)} problems", sep="\n")
 sys.exit(1 if problems else 0)
