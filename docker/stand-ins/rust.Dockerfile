@@ -3,7 +3,7 @@ FROM bookworm
 # The context holds the Rust toolchain of the machine that builds, and the authorities that it trusts.
 COPY rust /usr/local/rust
 COPY ca-certificates.crt /usr/local/rust/ca-certificates.crt
-# Little optimisation: what is built with this is run once, by a test.
-ENV CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
-    PATH=/usr/local/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-    CARGO_HTTP_CAINFO=/usr/local/rust/ca-certificates.crt
+COPY cargo.toml /usr/local/cargo/config.toml
+ENV CARGO_HOME=/usr/local/cargo \
+    CARGO_HTTP_CAINFO=/usr/local/rust/ca-certificates.crt \
+    PATH=/usr/local/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin

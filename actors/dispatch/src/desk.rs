@@ -9,7 +9,7 @@
 //! incident commits with a mark derived from that episode of waiting, so one episode gives one unit.
 
 use crate::book::{Bell, Book, Ground};
-use crate::gateway::EtaSource;
+use crate::gateway::{EtaSource, one_decision};
 use crate::model::case::Case;
 use crate::model::desk::{Known, Recommendation};
 use crate::model::diversion::Diversion;
@@ -63,7 +63,7 @@ impl Desk {
     pub(crate) async fn request(&self, request: &RequestDispatch, cause: Cause) -> Result<(), Failure> {
         let _turn = self.turn.lock().await;
         let known = self.book.borrow_mut().queue.learn(request, cause.traceparent, cause.exercise);
-        self.place(&known, cause).await
+        one_decision(self.place(&known, cause)).await
     }
 
     /// Deals with an assignment that ended while the incident still needs a unit.
@@ -73,7 +73,7 @@ impl Desk {
         match case.request {
             Some(request) if !case.ended => {
                 let known = self.book.borrow_mut().queue.learn(&request, case.traceparent, case.exercise);
-                self.place(&known, cause).await
+                one_decision(self.place(&known, cause)).await
             }
             Some(_) | None => self.mark(&cause).await,
         }
@@ -193,12 +193,16 @@ impl Desk {
     pub(crate) async fn serve_all(&self, except: Option<&IncidentId>) {
         let order = self.book.borrow().queue.in_order();
         let order: Vec<IncidentId> = order.into_iter().filter(|incident| Some(incident) != except).collect();
-        let mut plans = self.plan_jointly(&self.automatic_among(&order).await).await;
-        for incident in &order {
-            if let Err(failure) = self.serve(incident, plans.remove(incident)).await {
-                tracing::warn!(incident.id = %incident, ?failure, "serving a waiting incident failed; it goes on waiting");
+        // One decision: a slow provider must not hold the turn for its time budget times all who wait.
+        one_decision(async {
+            let mut plans = self.plan_jointly(&self.automatic_among(&order).await).await;
+            for incident in &order {
+                if let Err(failure) = self.serve(incident, plans.remove(incident)).await {
+                    tracing::warn!(incident.id = %incident, ?failure, "serving a waiting incident failed; it goes on waiting");
+                }
             }
-        }
+        })
+        .await;
     }
 
     /// Those that dispatch serves by itself.

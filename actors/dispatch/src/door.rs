@@ -1,6 +1,7 @@
 //! The door: each request to the one who answers it.
 
 use crate::desk::Desk;
+use crate::gateway::one_decision;
 use crate::model::hospital::{HospitalCommand, HospitalFile};
 use crate::model::unit::UnitCommand;
 use crate::orders::unreadable;
@@ -44,7 +45,7 @@ impl LocalEndpoint for Door {
             }
             Request::PutStation(station) => self.put_station(station).await,
             Request::GetStation(id) => self.get_station(&id).await,
-            Request::Recommend(incident) => desk.show_recommendation(&incident).await,
+            Request::Recommend(incident) => one_decision(desk.show_recommendation(&incident)).await,
             Request::Assign(incident, unit, reason) => desk.assign(&call, &incident, &unit, reason).await,
             Request::Unassign(incident, unit, reason) => desk.unassign(&call, &incident, &unit, reason).await,
             other => Err(Problem::new(

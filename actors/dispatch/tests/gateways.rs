@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 use shers_contract::LatLon;
 use shers_dispatch::gateway::{
-    Driving, EtaError, EtaSource, Google, Matrix, Osrm, Remote, RemoteLimits, Resilient, StraightLine, Valhalla,
+    Driving, EtaError, EtaSource, Google, Matrix, Osrm, Ranking, Remote, RemoteLimits, Resilient, StraightLine, Trip,
+    Valhalla, one_decision,
 };
 use shers_dispatch::model::breaker::{Breaker, BreakerLimits};
 use shers_dispatch::{EtaSettings, Provider};
@@ -262,6 +263,58 @@ fn a_provider_that_fails_or_hangs_is_replaced_within_the_budget_and_then_left_al
             assert!(matches!(source.breaker(), Breaker::Open { .. }));
         }
     });
+}
+
+/// The times are virtual: nothing here waits, and nothing else moves the clock.
+#[tokio::test(start_paused = true)]
+async fn a_decision_gives_a_hanging_provider_its_budget_once_however_much_it_asks() {
+    struct Hanging;
+    #[async_trait::async_trait]
+    impl EtaSource for Hanging {
+        fn name(&self) -> &'static str {
+            "hanging"
+        }
+        async fn rank_from(&self, _: &[LatLon], _: LatLon, _: Driving, _: usize) -> Result<Ranking, EtaError> {
+            std::future::pending().await
+        }
+        async fn rank_to(&self, _: LatLon, _: &[LatLon], _: Driving, _: usize) -> Result<Ranking, EtaError> {
+            std::future::pending().await
+        }
+        async fn travel(&self, _: LatLon, _: LatLon, _: Driving) -> Result<Trip, EtaError> {
+            std::future::pending().await
+        }
+    }
+    let budget = Duration::from_millis(800);
+    let patient = BreakerLimits { failures: 1_000, ..BREAKER };
+    let clock = Arc::new(ScaledClock::real());
+    let source = Resilient::new(Arc::new(Hanging), Arc::new(StraightLine::default()), clock, budget, patient);
+    let from = [place(2.0), place(1.0)];
+    let ask = async || {
+        let ranking = source.rank_from(&from, place(0.0), Driving::Normal, 2).await.expect("the fallback answers");
+        assert_eq!((ranking.source, ranking.best[0].0), ("straight-line", 1));
+    };
+    let spent = async |decision: std::pin::Pin<Box<dyn Future<Output = ()> + '_>>| {
+        let began = tokio::time::Instant::now();
+        decision.await;
+        began.elapsed()
+    };
+    let many = async || {
+        for _ in 0..5 {
+            ask().await;
+        }
+        // A decision within it is a part of it.
+        one_decision(ask()).await;
+        futures::future::join_all((0..5).map(|_| ask())).await;
+    };
+    let close = |spent: Duration, wanted: Duration| spent >= wanted && spent < wanted + Duration::from_millis(20);
+    let one = spent(Box::pin(one_decision(many()))).await;
+    assert!(close(one, budget), "{one:?} for one decision");
+    let each = spent(Box::pin(async {
+        ask().await;
+        ask().await;
+    }))
+    .await;
+    assert!(close(each, 2 * budget), "{each:?} for two questions that belong to no decision");
 }
 
 #[test]

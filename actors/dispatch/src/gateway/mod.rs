@@ -18,7 +18,7 @@ pub use google::{Google, MAX_ELEMENTS as GOOGLE_MAX_ELEMENTS};
 pub use http::ClientError;
 pub use osrm::Osrm;
 pub use remote::{Matrix, Remote, RemoteLimits};
-pub use resilient::Resilient;
+pub use resilient::{Resilient, one_decision};
 pub use roads::BuiltIn;
 pub use straight_line::StraightLine;
 pub use valhalla::Valhalla;

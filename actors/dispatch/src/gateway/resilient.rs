@@ -8,6 +8,19 @@ use shers_contract::LatLon;
 use shers_runtime::Clock;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::time::Instant;
+
+tokio::task_local! {
+    /// When the decision began that this task is making.
+    static DECISION: Instant;
+}
+
+/// Makes one decision: however many questions it asks, one after the other or at once, the first source of a
+/// [`Resilient`] gets its time budget once for all of them. A decision within a decision is a part of it.
+pub async fn one_decision<T>(decision: impl Future<Output = T>) -> T {
+    let began = DECISION.try_with(|began| *began).unwrap_or_else(|_| Instant::now());
+    DECISION.scope(began, decision).await
+}
 
 /// The first source, with the second behind it.
 pub struct Resilient {
@@ -20,7 +33,7 @@ pub struct Resilient {
 }
 
 impl Resilient {
-    /// Gives `first` the `budget` (real time), then asks `fallback`.
+    /// Gives `first` the `budget` (real time), for a question or for all of [`one_decision`], then asks `fallback`.
     #[must_use]
     pub fn new(
         first: Arc<dyn EtaSource>,
@@ -57,11 +70,17 @@ impl Resilient {
     /// The first source's answer, if it has one in time.
     async fn first_try<T>(&self, question: impl Future<Output = Result<T, EtaError>> + Send) -> Option<T> {
         let source = self.first.name();
+        let left = DECISION.try_with(|began| self.budget.saturating_sub(began.elapsed())).unwrap_or(self.budget);
+        if left.is_zero() {
+            // It says nothing of the source what others before it have used up, so the breaker hears nothing.
+            metrics::counter!("shers_eta_fallback_total", "source" => source, "why" => "budget").increment(1);
+            return None;
+        }
         if !self.may_ask() {
             metrics::counter!("shers_eta_fallback_total", "source" => source, "why" => "breaker").increment(1);
             return None;
         }
-        let why = match tokio::time::timeout(self.budget, question).await {
+        let why = match tokio::time::timeout(left, question).await {
             Ok(Ok(answer)) => {
                 self.settle(false);
                 return Some(answer);
