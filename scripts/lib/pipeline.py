@@ -107,6 +107,12 @@ for name, job in jobs.items():
     for need in job.get("needs", []):
         check(need.get("optional") or "rules" not in jobs[need["job"]], f"{name} needs {need['job']}, which is not always there")
 
+# What scripts/test found clean is what the pipeline asks.
+area = Path("scripts/areas/pipeline.sh").read_text()
+for name, tool in ("semgrep", r"\bsemgrep==([\d.]+)"), ("trivy", r"\btrivy-py-ecc==(\d+\.\d+\.\d+)"):
+    image, here = jobs[name]["image"]["name"], re.search(tool, area)[1]
+    check(image.endswith(f":{here}"), f"the job {name} runs {image}, scripts/test {here}")
+
 # Each area of scripts/test has its jobs.
 elsewhere = {"check": ["fmt", "clippy", "docs", "shellcheck", "eslint", "tsc"], "pipeline": ["semgrep", "gitleaks", "cargo-deny", "trivy"], "images": ["build-image"]}
 areas = re.search(r"^AREAS=\((.*)\)$", Path("scripts/test").read_text(), re.M)[1].split()
@@ -116,6 +122,13 @@ for area in areas:
     for job in elsewhere.get(area, []):
         check(job in jobs, f"there is no job {job}, which stands for the area {area}")
 check("rollout" in jobs and any("scripts/gitops-bump" in line for line in jobs["rollout"]["script"]), "rollout changes no tag")
+
+
+# What the roll-out commits must start no pipeline, or each would roll out the next: the message is the script's.
+message = re.search(r'--message "([^"$]+)', Path("scripts/gitops-bump").read_text())[1]
+first = preview["workflow"]["rules"][0]
+said = re.search(r"\$CI_COMMIT_MESSAGE =~ /(.*)/$", first["if"])
+check(first.get("when") == "never" and said and re.search(said[1], message), f'a push of "{message}…" starts a pipeline')
 
 print(*problems[:40], f"{len(jobs)} jobs, {len(images)} images, {len(files)} files, {len(problems)} problems", sep="\n")
 sys.exit(1 if problems else 0)
