@@ -40,13 +40,24 @@ need_unstarted() {
   return "$status"
 }
 
+# The mirror of Debian that this machine uses; SHERS_DEBIAN names another.
+debian_mirror() {
+  local mirror=${SHERS_DEBIAN:-}
+  # The dollar is apt's.
+  # shellcheck disable=SC2016
+  [[ -n "$mirror" ]] || mirror=$(apt-get indextargets --format '$(REPO_URI)' | grep -m 1 '/debian/*$' || true)
+  [[ -n "$mirror" ]] || { echo "$0: name a mirror of Debian in SHERS_DEBIAN" >&2; return 1; }
+  echo "$mirror"
+}
+
 # Unpacks one package of another Debian release into DIR, beside the system's own packages: debian_package RELEASE NAME DIR.
 debian_package() {
-  local release=$1 name=$2 into=$3 root options
+  local release=$1 name=$2 into=$3 root options mirror
+  mirror=$(debian_mirror) || return 1
   root=$(mktemp -d)
   mkdir -p "$root/lists/partial" "$root/cache/archives/partial" "$into"
   touch "$root/status"
-  echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian $release main" >"$root/sources.list"
+  echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $release main" >"$root/sources.list"
   options=(-o "Dir::Etc::sourcelist=$root/sources.list" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$root/lists"
     -o "Dir::Cache=$root/cache" -o "Dir::State::status=$root/status" -o APT::Sandbox::User=root)
   local status=0
