@@ -45,21 +45,34 @@ deploy_render() {
 # The definitions of ArgoCD, Rollouts and the Prometheus operator as types.
 deploy_types() {
   local work=target/test-tools/objects
-  [[ -d "$work/node_modules" ]] && return 0
+  # Said last, so that an installation that was broken off is made anew.
+  [[ -f "$work/.done" ]] && return 0
   mkdir -p "$work"
   printf '%s' '{"private": true, "type": "module"}' >"$work/package.json"
   npm --prefix "$work" install --no-audit --no-fund --silent --ignore-scripts @kubernetes-models/argo-cd@4.0.0 \
-    @kubernetes-models/argo-rollouts@2.0.0 @kubernetes-models/prometheus-operator@6.0.0 typescript@5.9.3
+    @kubernetes-models/argo-rollouts@2.0.0 @kubernetes-models/prometheus-operator@6.0.0 typescript@5.9.3 && touch "$work/.done"
 }
 
-# The applications of ArgoCD, and that their project allows what the chart has and no more.
+# The applications of ArgoCD, that their project allows what the chart has and no more, and that the house renders with the
+# values that each of them names.
 deploy_argo() {
-  local helm=$1 out="$LOGS/argo"
-  "$helm" template shers-argocd helm/argocd --set environments.exercise.enabled=true --set environments.production.rollouts=true >"$out.yaml" || return 1
-  "$DEPLOY_PYTHON" -c 'import json, sys, yaml; print(json.dumps([d for d in yaml.safe_load_all(open(sys.argv[1])) if d]))' "$out.yaml" >"$out.json" || return 1
-  node scripts/lib/objects.mjs target/test-tools/objects "$out.json" || return 1
-  "$helm" template shers-argocd helm/argocd --show-only templates/projects.yaml >"$out.projects.yaml" || return 1
-  "$DEPLOY_PYTHON" scripts/lib/chart.py project "$out.projects.yaml" "$LOGS"/rendered-*.yaml
+  local helm=$1 out="$LOGS/argo" switches switch name values
+  for switches in "" "environments.exercise.enabled=true environments.exercise.rollouts=true environments.production.rollouts=true registry=registry.example.org/shers"; do
+    local set=()
+    for switch in $switches; do set+=(--set "$switch"); done
+    "$helm" template shers-argocd helm/argocd --namespace argocd "${set[@]}" >"$out.yaml" || return 1
+    "$DEPLOY_PYTHON" -c 'import json, sys, yaml; print(json.dumps([d for d in yaml.safe_load_all(open(sys.argv[1])) if d]))' "$out.yaml" >"$out.json" || return 1
+    node scripts/lib/objects.mjs target/test-tools/objects "$out.json" || return 1
+    "$DEPLOY_PYTHON" scripts/lib/chart.py project "$out.yaml" "$LOGS"/rendered-*.yaml || return 1
+    "$DEPLOY_PYTHON" scripts/lib/chart.py environments "$out.yaml" >"$out.list" || return 1
+    while read -r name values; do
+      read -r -a set <<<"$values"
+      "$helm" template shers helm/shers --namespace "$name" --api-versions monitoring.coreos.com/v1 "${set[@]}" >"$out-$name.all.yaml" || return 1
+      "$DEPLOY_PYTHON" scripts/lib/chart.py objects "$out-$name.all.yaml" "$out-$name" || return 1
+      # A Secret made while rendering would be another one at each look.
+      if grep -q '^kind: Secret$' "$out-$name.all.yaml"; then echo "$name: the chart makes its own Secret"; return 1; fi
+    done <"$out.list"
+  done
 }
 
 # The stage that is built once must be the same text in every Dockerfile, or it is built eight times.
@@ -99,8 +112,10 @@ area_deploy() {
       run "chart with $(basename "$values"), Helm $((n + 3))" deploy_render "target/test-tools/helm-$n/helm" "$values"
     done
   done
-  run "applications of ArgoCD, linted" target/test-tools/helm-1/helm lint --strict helm/argocd
-  run "applications of ArgoCD" deploy_argo target/test-tools/helm-1/helm
+  for n in 0 1; do
+    run "applications of ArgoCD, linted by Helm $((n + 3))" "target/test-tools/helm-$n/helm" lint --strict helm/argocd
+    run "applications of ArgoCD, Helm $((n + 3))" deploy_argo "target/test-tools/helm-$n/helm"
+  done
   run "metrics of alerts, dashboard and canaries" "$DEPLOY_PYTHON" scripts/lib/chart.py metrics "$LOGS"/rendered-*-values.yaml
   run "a page for each alert" "$DEPLOY_PYTHON" scripts/lib/chart.py runbook "$LOGS"/rendered-*-values.yaml
   run "chart, compose file, Dockerfiles and binary agree" deploy_agree

@@ -77,6 +77,9 @@ def check_images():
     listed = re.search(r"^IMAGES=\((.*)\)$", read("scripts/images"), re.M)
     need(listed and sorted(listed.group(1).split()) == IMAGES, "scripts/images builds others")
     need(sorted(p.name.partition(".")[0] for p in pathlib.Path("docker").glob("*.Dockerfile")) == IMAGES, "docker/ has other Dockerfiles")
+    for script, pattern in (("gitops-bump", r'^known="(.*)"$'), ("minikube-up", r"^images=\((.*)\)$"), ("minikube-up.bat", r"^for %%i in \((.*)\) do")):
+        listed = re.search(pattern, read(f"scripts/{script}").replace("\r", ""), re.M)
+        need(listed and sorted(listed.group(1).split()) == IMAGES, f"scripts/{script} knows others")
     tags = yaml.safe_load(read("helm/argocd/images.yaml"))["image"]["tags"]
     need(sorted(tags) == IMAGES, "helm/argocd/images.yaml names others")
     schema = json.loads(read("helm/shers/values.schema.json"))["properties"]
@@ -122,7 +125,7 @@ def environment_of(container, image):
 
 def check_chart(path):
     objects = [d for d in yaml.safe_load_all(read(path)) if d]
-    name = pathlib.Path(path).parent.name
+    name = pathlib.Path(path).stem.removeprefix("rendered-")
     services = {d["metadata"]["name"]: d for d in objects if d["kind"] == "Service"}
     ran = 0
     for d in objects:
@@ -273,6 +276,7 @@ def check_topology(rendered):
 def main():
     global shers
     shers, *rendered = sys.argv[1:]
+    need(run(["config"], {"SHERS_NONSENSE": "1"}).returncode != 0, "shers config takes a variable that it can't know")
     check_images()
     check_gateway()
     check_compose()

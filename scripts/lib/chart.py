@@ -1,7 +1,8 @@
 """What must hold of a rendered chart, beyond what its schemas say.
 
     chart.py objects RENDERED.yaml OUT          invariants; OUT.native.yaml and OUT.custom.json for the validators
-    chart.py project PROJECTS.yaml RENDERED...  the AppProject allows exactly the kinds that the chart renders
+    chart.py project ARGOCD.yaml RENDERED...    the AppProjects allow exactly what the charts render, where it goes
+    chart.py environments ARGOCD.yaml           a line for each application of the house: namespace, Helm's arguments
     chart.py metrics                            alerts, dashboard and analyses name metrics and labels of the code only
     chart.py runbook                            each alert has its section in docs/operations.md, and no section is left over
 """
@@ -125,12 +126,34 @@ def check_project(projects, rendered):
         spec = project["spec"]
         for word in spec["sourceRepos"] + [v for to in spec["destinations"] for v in to.values()]:
             need("*" not in word, f"{name_of(project)}: a wildcard, {word}")
-    names = {d["metadata"]["name"] for d in documents(projects) if d["kind"] == "AppProject"}
-    for application in (d for d in documents(projects) if d["kind"] == "Application"):
-        need(application["spec"]["project"] in names, f"{name_of(application)}: project {application['spec']['project']}")
-        for values in application["spec"]["source"]["helm"].get("valueFiles", []):
-            path = pathlib.Path(application["spec"]["source"]["path"]) / values
-            need(path.is_file(), f"{name_of(application)}: {path} is not there")
+    of_project = {d["metadata"]["name"]: d["spec"] for d in documents(projects) if d["kind"] == "AppProject"}
+    applications = [d for d in documents(projects) if d["kind"] == "Application"]
+    need(len(applications) > 1, "no application beside the root")
+    kinds = {(d["apiVersion"].rpartition("/")[0], d["kind"]) for d in documents(projects)}
+    roots = {(k["group"], k["kind"]) for k in of_project["shers-root"]["namespaceResourceWhitelist"]}
+    need(kinds == roots, f"the root renders {sorted(kinds)}, its project allows {sorted(roots)}")
+    for application in applications:
+        at, spec = name_of(application), application["spec"]
+        project = of_project.get(spec["project"])
+        need(project, f"{at}: project {spec['project']}")
+        if project:
+            need(spec["destination"] in project["destinations"], f"{at}: its project does not let it into {spec['destination']}")
+            need(spec["source"]["repoURL"] in project["sourceRepos"], f"{at}: its project does not take {spec['source']['repoURL']}")
+        for values in spec["source"]["helm"].get("valueFiles", []):
+            path = pathlib.Path(spec["source"]["path"]) / values
+            need(path.is_file(), f"{at}: {path} is not there")
+    goes = {a["spec"]["destination"]["namespace"] for a in applications if a["spec"]["project"] == "shers"}
+    need(goes == {to["namespace"] for to in of_project["shers"]["destinations"]}, f"the house goes to {sorted(goes)}, its project lets it further")
+
+
+def list_environments(rendered):
+    found = [d["spec"] for d in documents(rendered) if d["kind"] == "Application" and d["spec"]["project"] == "shers"]
+    need(found, "no application of the house")
+    for spec in found:
+        helm = spec["source"]["helm"]
+        words = [f"-f {pathlib.Path(spec['source']['path']) / values}" for values in helm["valueFiles"]]
+        words += [f"--set-string {one['name']}={one['value']}" for one in helm.get("parameters", [])]
+        print(spec["destination"]["namespace"], *words)
 
 
 # What Prometheus and the ServiceMonitor add to each sample.
@@ -254,7 +277,7 @@ def check_runbook(rendered):
 def main():
     command, *rest = sys.argv[1:]
     {"objects": lambda: check_objects(*rest), "project": lambda: check_project(rest[0], rest[1:]),
-     "metrics": lambda: check_metrics(rest), "runbook": lambda: check_runbook(rest)}[command]()
+     "environments": lambda: list_environments(*rest), "metrics": lambda: check_metrics(rest), "runbook": lambda: check_runbook(rest)}[command]()
     for problem in problems:
         print(problem, file=sys.stderr)
     sys.exit(bool(problems))
